@@ -1,0 +1,70 @@
+"""The knobs of a run, in groups of at most twelve documented fields.
+
+Knows nothing of files or models; `evokd.task` reads these groups out of task.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Group(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class TeacherSettings(Group):
+    """The language model that analyses, writes and labels."""
+
+    model: str = Field("demo", description="'demo' or the path of a GGUF file")
+    context: int = Field(4096, ge=256, description="tokens of context, shared by all sequences")
+    sequences: int = Field(32, ge=2, le=256, description="conversations decoded side by side")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 means all that this process may use")
+    gpu_layers: int = Field(-1, ge=-1, description="layers on a GPU; -1 means all, where built in")
+    temperature: float = Field(0.9, ge=0, le=2, description="of analysing and writing")
+    top_p: float = Field(0.95, gt=0, le=1, description="nucleus of analysing and writing")
+    max_tokens: int = Field(400, ge=16, description="longest reply, in tokens")
+
+
+class StudentSettings(Group):
+    """The small encoder that is distilled."""
+
+    model: str = Field("minilm", description="'minilm', a model folder or a hub id")
+    epochs: int = Field(6, ge=1, description="passes over the kept texts in a round")
+    final_epochs: int = Field(10, ge=1, description="passes of the final training")
+    batch_size: int = Field(16, ge=1, description="texts in a step")
+    learning_rate: float = Field(1e-4, gt=0, description="peak of the linear schedule")
+    max_length: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
+    soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's probabilities")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 means all that this process may use")
+
+
+class LoopSettings(Group):
+    """The EvoKD loop (arXiv 2403.06414), with the counts of its figure as the base."""
+
+    rounds: int = Field(6, ge=0, description="rounds of feedback after every label is covered")
+    hard: int = Field(4, ge=0, description="hard texts asked for in a conversation")
+    easy: int = Field(2, ge=0, description="easy texts asked for in a conversation (paper: A6)")
+    conversations: int = Field(8, ge=1, description="feedback groups a round, side by side")
+    cover: int = Field(40, ge=1, description="texts a label asked for before the first feedback")
+    quota: int = Field(2, ge=0, description="conversations a round for the weakest labels")
+    pool: int = Field(16, ge=0, description="unlabelled texts labelled a round, least sure first")
+    dev: Literal["auto", "teacher", "gold"] = Field(
+        "auto", description="who decides which round is kept: your dev file or held-out texts"
+    )
+    dev_texts: int = Field(16, ge=1, description="texts a label held out for a teacher-made dev")
+    patience: int = Field(4, ge=1, description="rounds without a better dev score before the end")
+    arm: Literal["evokd", "static"] = Field("evokd", description="how the tokens are spent")
+    seed: int = Field(0, ge=0, description="of every random choice")
+
+
+class ExportSettings(Group):
+    """How the student becomes files that serve."""
+
+    gate_texts: int = Field(500, ge=20, description="generated texts, kept out of training")
+    latency_texts: int = Field(100, ge=10, description="texts of the latency table")
+    opset: int = Field(17, ge=14, description="ONNX operator set")

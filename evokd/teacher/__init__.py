@@ -1,0 +1,119 @@
+"""What the loop may ask of a teacher, and how to open one. Knows no llama.cpp and no prompts.
+
+A teacher answers many requests at once: `generate` writes, `score` gives the log-probability of
+every choice. Both return results in the order of the requests and report each one as it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from evokd.settings import TeacherSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for a continuation of a conversation by sampling.
+
+    Attributes:
+        temperature: 0 means greedy.
+        max_tokens: the reply ends there at the latest, marked `finish="length"`.
+    """
+
+    messages: tuple[Message, ...]
+    seed: int = 0
+    temperature: float = 0.9
+    top_p: float = 0.95
+    max_tokens: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask for the log-probability of each choice as the whole reply to a conversation."""
+
+    messages: tuple[Message, ...]
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A sampled reply.
+
+    Attributes:
+        finish: "stop" when the model ended its turn, "length" when it was cut.
+        tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
+        tokens_out: tokens sampled.
+        decoded: tokens that went through the model for this request, a shared prefix counted
+            once for the first request that needs it.
+    """
+
+    text: str
+    finish: Literal["stop", "length"]
+    tokens_in: int
+    tokens_out: int
+    decoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Log-probabilities (nats) of the choices, in their order, end of turn included."""
+
+    logprobs: tuple[float, ...]
+    tokens_in: int
+    tokens_out: int
+    decoded: int
+
+
+OnWritten = Callable[[int, Written], None]
+OnScored = Callable[[int, Scored], None]
+
+
+class Teacher(Protocol):
+    """A language model that writes and scores, many requests at once."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the model's own name, with its quantisation."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes its answers its own: hash of the model file and build of the engine."""
+        ...
+
+    def generate(
+        self, requests: Sequence[Generate], on_done: OnWritten | None = None
+    ) -> list[Written]:
+        """Answer every request; `on_done(index, reply)` is called as each one ends."""
+        ...
+
+    def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
+        """Score every request's choices; `on_done(index, scored)` is called as each one ends."""
+        ...
+
+    def close(self) -> None:
+        """Free the model. A closed teacher must not be asked again."""
+        ...
+
+
+def open_teacher(settings: TeacherSettings, *, verbose: bool = False) -> Teacher:
+    """Open the teacher that the settings name.
+
+    Raises:
+        TeacherError: when the model file is missing, is not a GGUF, or cannot be loaded.
+        MissingExtra: when llama-cpp-python is not installed.
+    """
+    from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
+
+    return LlamaCppTeacher(find_model(settings.model), settings, verbose=verbose)
