@@ -53,13 +53,23 @@ class LoopSettings(Group):
     cover: int = Field(40, ge=1, description="texts a label asked for before the first feedback")
     quota: int = Field(2, ge=0, description="conversations a round for the weakest labels")
     pool: int = Field(16, ge=0, description="unlabelled texts labelled a round, least sure first")
-    dev: Literal["auto", "teacher", "gold"] = Field(
-        "auto", description="who decides which round is kept: your dev file or held-out texts"
-    )
-    dev_texts: int = Field(16, ge=1, description="texts a label held out for a teacher-made dev")
-    patience: int = Field(4, ge=1, description="rounds without a better dev score before the end")
+    repeat: int = Field(2, ge=1, description="how often a round's training holds its new texts")
+    anchor: int = Field(3, ge=1, description="how often every training holds the seed examples")
     arm: Literal["evokd", "static"] = Field("evokd", description="how the tokens are spent")
     seed: int = Field(0, ge=0, description="of every random choice")
+
+
+class SelectionSettings(Group):
+    """Who decides which round is kept, and when to stop."""
+
+    by: Literal["auto", "teacher", "gold"] = Field(
+        "auto", description="your dev file (gold), held-out written texts (teacher), or gold if any"
+    )
+    texts: int = Field(16, ge=1, description="texts a label held out for a teacher-made dev")
+    patience: int = Field(4, ge=1, description="rounds without a better dev score before the end")
+    tolerance: float = Field(
+        0.03, ge=0, description="a round whose dev macro F1 falls by more is rolled back"
+    )
 
 
 class ExportSettings(Group):

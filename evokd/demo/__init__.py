@@ -1,0 +1,1 @@
+"""The embedded default: a task, its hand-written texts, and a tiny teacher with its card."""

@@ -1,0 +1,30 @@
+"""CSV and TSV with a header that names the columns text and label; others are ignored."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from evokd.errors import InputError
+
+
+def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield (line number, record); a header without "text" or a broken row is an InputError."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+        try:
+            if "text" not in (reader.fieldnames or ()):
+                raise InputError(
+                    f'{path}, line 1: no column "text"', "the first line must be: text,label"
+                )
+            for record in reader:
+                if None in record:
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: more fields than the header",
+                        "put texts with commas in double quotes",
+                    )
+                yield reader.line_num, dict(record)
+        except csv.Error as broken:
+            raise InputError(f"{path}, line {reader.line_num}: {broken}") from broken

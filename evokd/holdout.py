@@ -1,0 +1,63 @@
+"""Texts for the gate: written and labelled like any other, but no student is trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from evokd.arms import View, static
+from evokd.calls import Calls
+from evokd.curate import Known
+from evokd.gathering import gather, remember
+from evokd.ledger import Ledger, Row
+from evokd.loop import COVER_REPLY
+from evokd.task import Task, TaskData
+from evokd.watch import Watch
+
+GATE_ROUND = -1
+BATCHES = 8  # after that a teacher has shown that it has nothing new to say
+
+
+def write_gate_texts(
+    task: Task, data: TaskData, ledger: Ledger, calls: Calls, known: Known, watch: Watch
+) -> int:
+    """Ask for texts in batches until there are `export.gate_texts`; returns how many there are.
+
+    Every batch is recorded when it is whole. The examples shown are kept training texts, a
+    different choice in every batch, so that the texts vary.
+    """
+    wanted = task.export.gate_texts
+    for number in range(BATCHES):
+        have = len(ledger.rows(split="gate"))
+        if have >= wanted:
+            break
+        if ledger.stage(f"gate texts {number}") is not None:
+            continue
+        count = -(-(wanted - have) * 6 // (5 * COVER_REPLY * len(task.names)))
+        plan = {
+            "groups": [],
+            "cover": dict.fromkeys(task.names, max(1, count)),
+            "examples": _examples(task, data, ledger, number),
+        }
+        rows = _batch(View(task, calls, f"gate {number}", plan, watch.progress), known)
+        with ledger.transaction():
+            ledger.add_rows(rows)
+            ledger.finish_stage(f"gate texts {number}", {"written": len(rows)})
+        remember(known, rows)
+    return len(ledger.rows(split="gate"))
+
+
+def _batch(view: View, known: Known) -> list[Row]:
+    rows = gather(view, GATE_ROUND, static(view).texts, known, dev=0)
+    return [replace(row, split="gate") if row.split else row for row in rows]
+
+
+def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mapping[str, list[Any]]:
+    kept = ledger.rows(split="train")
+    shown = {}
+    for name in task.names:
+        texts = [e.text for e in data.seed if e.label == name]
+        texts += [row.example.text for row in kept if row.example.label == name]
+        shown[name] = texts[number :: max(1, len(texts) // 8)][:8]
+    return shown

@@ -1,0 +1,312 @@
+"""The run's database, run.db: every teacher call, every example, every round, every stage.
+
+A record exists only when what it records is whole, so that a run that was killed goes on from its
+records. Knows no teacher, no student and no prompts: it stores what they give it.
+
+    calls        one row a teacher call; `reply` is null while the call is in flight
+    examples     every text written, kept or dropped, with reason, round and the call behind it
+    predictions  what the student said of a round's texts before it was trained on them
+    rounds       `plan` is written before a round's first call, `result` when its training is done
+    stages       what a run has finished, with its result
+    attempts     when work was done, so that `seconds` counts every attempt
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from evokd.errors import InputError
+from evokd.examples import Example
+
+FORMAT = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT PRIMARY KEY, scope TEXT NOT NULL, kind TEXT NOT NULL, request TEXT NOT NULL,
+    reply TEXT, tokens_in INTEGER, tokens_out INTEGER, decoded INTEGER);
+CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope);
+CREATE TABLE IF NOT EXISTS examples (
+    number INTEGER PRIMARY KEY, round INTEGER NOT NULL, text TEXT NOT NULL, label TEXT,
+    soft TEXT NOT NULL, origin TEXT NOT NULL, split TEXT, reason TEXT, call TEXT, source TEXT);
+CREATE INDEX IF NOT EXISTS examples_by_round ON examples (round);
+CREATE TABLE IF NOT EXISTS predictions (
+    example INTEGER PRIMARY KEY REFERENCES examples (number), predicted TEXT NOT NULL,
+    confidence REAL NOT NULL, margin REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS rounds (number INTEGER PRIMARY KEY, plan TEXT NOT NULL, result TEXT);
+CREATE TABLE IF NOT EXISTS stages (name TEXT PRIMARY KEY, result TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts (number INTEGER PRIMARY KEY, began REAL, seen REAL);
+"""
+
+Split = Literal["train", "dev", "gate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A text of the run.
+
+    Attributes:
+        round: 0 for the cover, n for feedback round n, -1 for texts of the gate.
+        example: its label is "" when the text was dropped before it was labelled.
+        split: what it serves; None when it was dropped.
+        reason: why it was dropped; None when it was kept.
+        call: key of the call that wrote it; None for a text of the user's pool.
+        source: what the call was after, such as "group 2" or a label's name.
+    """
+
+    round: int
+    example: Example
+    split: Split | None
+    reason: str | None = None
+    call: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the student said of a text: label, its probability, and the lead over the next."""
+
+    predicted: str
+    confidence: float
+    margin: float
+
+
+class Ledger:
+    """An open run.db. One process at a time; every method commits what it writes."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.clock = clock
+        self._lock = _lock(path)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(TABLES)
+        except sqlite3.DatabaseError as broken:
+            raise InputError(
+                f"{path}: not a ledger ({broken})", "start again in another folder"
+            ) from broken
+        if self.meta("format") is None:
+            self.set_meta("format", FORMAT)
+        now = self.clock()
+        self._db.execute("INSERT INTO attempts (began, seen) VALUES (?, ?)", (now, now))
+        self._attempt = self._one("SELECT max(number) FROM attempts")
+
+    def close(self) -> None:
+        """Note the time and close; everything is on disk already."""
+        self._touch()
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything inside one commit, or none of it; an inner one joins the outer."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._touch()
+        self._db.execute("COMMIT")
+
+    # -- facts about the run ------------------------------------------------------------------
+
+    def meta(self, key: str) -> Any:
+        """Return a fact about the run, or None."""
+        return _load(self._one("SELECT value FROM meta WHERE key = ?", key))
+
+    def set_meta(self, key: str, value: object) -> None:
+        """Record a fact about the run."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _dump(value)))
+
+    def stage(self, name: str) -> Any:
+        """Return the result of a finished stage, or None."""
+        return _load(self._one("SELECT result FROM stages WHERE name = ?", name))
+
+    def finish_stage(self, name: str, result: object) -> None:
+        """Record that a stage is whole."""
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?)", (name, _dump(result)))
+
+    def seconds(self) -> float:
+        """Return the seconds of all attempts together, as far as records show."""
+        self._touch()
+        return float(self._one("SELECT sum(seen - began) FROM attempts") or 0.0)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def reserve(self, scope: str, calls: Iterable[tuple[str, str, object]]) -> None:
+        """Record calls (key, kind, request) as in flight; those already there stay as they are."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO calls (key, scope, kind, request) VALUES (?, ?, ?, ?)",
+            [(key, scope, kind, _dump(request)) for key, kind, request in calls],
+        )
+
+    def record(self, key: str, reply: object, tokens: tuple[int, int, int]) -> None:
+        """Record a reply with its tokens in, out and really decoded; a reply never changes."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE calls SET reply = ?, tokens_in = ?, tokens_out = ?, decoded = ?"
+                " WHERE key = ? AND reply IS NULL",
+                (_dump(reply), *tokens, key),
+            )
+
+    def reply(self, key: str) -> tuple[Any, int, int, int] | None:
+        """Return a finished call's reply and tokens, or None."""
+        row = self._db.execute(
+            "SELECT reply, tokens_in, tokens_out, decoded FROM calls"
+            " WHERE key = ? AND reply IS NOT NULL",
+            (key,),
+        ).fetchone()
+        return None if row is None else (json.loads(row[0]), *row[1:])
+
+    def call_totals(self, scope: str = "") -> dict[str, int]:
+        """Return calls, tokens_in, tokens_out and decoded of scopes that start with `scope`."""
+        row = self._db.execute(
+            "SELECT count(*), sum(tokens_in), sum(tokens_out), sum(decoded) FROM calls"
+            " WHERE reply IS NOT NULL AND substr(scope, 1, ?) = ?",
+            (len(scope), scope),
+        ).fetchone()
+        names = ("calls", "tokens_in", "tokens_out", "decoded")
+        return {name: int(value or 0) for name, value in zip(names, row, strict=True)}
+
+    # -- examples -----------------------------------------------------------------------------
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Record texts, kept and dropped (use inside a transaction with what belongs to them)."""
+        self._db.executemany(
+            "INSERT INTO examples (round, text, label, soft, origin, split, reason, call, source)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (r.round, r.example.text, r.example.label, _dump(r.example.soft),
+                 r.example.origin, r.split, r.reason, r.call, r.source)
+                for r in rows
+            ],
+        )  # fmt: skip
+
+    def rows(self, *, round: int | None = None, split: Split | None = None) -> list[Row]:
+        """Return texts in the order they were recorded."""
+        query = (
+            "SELECT round, text, label, soft, origin, split, reason, call, source FROM examples"
+            " WHERE (?1 IS NULL OR round = ?1) AND (?2 IS NULL OR split = ?2) ORDER BY number"
+        )
+        return [
+            Row(n, Example(text, label, origin, tuple(json.loads(soft))), part, why, call, source)
+            for n, text, label, soft, origin, part, why, call, source in self._db.execute(
+                query, (round, split)
+            )
+        ]
+
+    def roll_back(self, round: int) -> None:
+        """Take a round's texts out of training: they hurt."""
+        self._db.execute(
+            "UPDATE examples SET split = NULL, reason = 'round rolled back'"
+            " WHERE round = ? AND split = 'train'",
+            (round,),
+        )
+
+    # -- rounds -------------------------------------------------------------------------------
+
+    def plan(self, round: int) -> Any:
+        """Return a round's plan, or None when it has not begun."""
+        return _load(self._one("SELECT plan FROM rounds WHERE number = ?", round))
+
+    def set_plan(self, round: int, plan: object) -> None:
+        """Record a round's plan: what it will show and the seeds it will use."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO rounds (number, plan) VALUES (?, ?)", (round, _dump(plan))
+        )
+
+    def result(self, round: int) -> Any:
+        """Return a finished round's result, or None."""
+        return _load(self._one("SELECT result FROM rounds WHERE number = ?", round))
+
+    def finish_round(self, round: int, result: object) -> None:
+        """Record that a round is whole (use inside a transaction with a roll-back, if any)."""
+        self._db.execute("UPDATE rounds SET result = ? WHERE number = ?", (_dump(result), round))
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return the results of all finished rounds, in order."""
+        rows = self._db.execute(
+            "SELECT result FROM rounds WHERE result IS NOT NULL ORDER BY number"
+        )
+        return [json.loads(result) for (result,) in rows]
+
+    def add_predictions(self, round: int, predictions: Sequence[Prediction]) -> None:
+        """Record what the student said of a round's labelled texts, in their order."""
+        numbers = self._labelled(round)
+        self._db.executemany(
+            "INSERT INTO predictions VALUES (?, ?, ?, ?)",
+            [
+                (number, p.predicted, p.confidence, p.margin)
+                for number, p in zip(numbers, predictions, strict=True)
+            ],
+        )
+
+    def tested(self, round: int) -> list[tuple[Row, Prediction]]:
+        """Return a round's training texts with what the student said; [] before its test."""
+        said = dict(
+            (number, Prediction(*rest))
+            for number, *rest in self._db.execute(
+                "SELECT p.* FROM predictions p JOIN examples e ON p.example = e.number"
+                " WHERE e.round = ?",
+                (round,),
+            )
+        )
+        if not said:
+            return []
+        rows = [row for row in self.rows(round=round) if _trains(row)]
+        return list(zip(rows, (said[n] for n in self._labelled(round)), strict=True))
+
+    def _labelled(self, round: int) -> list[int]:
+        query = (
+            "SELECT number FROM examples WHERE round = ?"
+            " AND (split = 'train' OR reason = 'round rolled back') ORDER BY number"
+        )
+        return [number for (number,) in self._db.execute(query, (round,))]
+
+    def _touch(self) -> None:
+        self._db.execute(
+            "UPDATE attempts SET seen = ? WHERE number = ?", (self.clock(), self._attempt)
+        )
+
+    def _one(self, query: str, *values: object) -> Any:
+        row = self._db.execute(query, values).fetchone()
+        return None if row is None else row[0]
+
+
+def _trains(row: Row) -> bool:
+    return row.split == "train" or row.reason == "round rolled back"
+
+
+def _lock(path: Path) -> Any:
+    """Hold the run for this process; two at once would interleave their rounds."""
+    handle = path.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InputError(
+            f"{path.parent}: another evokd is at work here", "wait for it, or use another --out"
+        ) from None
+    return handle
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _load(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,189 @@
+"""task.yaml: what the user wants, read and checked. Paths are relative to the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+
+from evokd.errors import InputError
+from evokd.examples import Example
+from evokd.formats import read_examples, read_texts
+from evokd.settings import (
+    ExportSettings,
+    Group,
+    LoopSettings,
+    SelectionSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+
+
+def _clean(name: str) -> str:
+    if name != " ".join(name.split()) or not name:
+        raise ValueError("a label's name must be one line without spaces at its ends")
+    return name
+
+
+LabelName = Annotated[str, AfterValidator(_clean)]
+
+
+class DataFiles(Group):
+    """The task's files. Only `seed` is needed."""
+
+    seed: Path = Field(description="labelled examples; one a label can be enough")
+    unlabeled: Path | None = Field(None, description="texts that the teacher may label")
+    dev: Path | None = Field(None, description="labelled texts that decide which round is kept")
+    test: Path | None = Field(None, description="labelled texts for the report alone")
+
+
+class Task(Group):
+    """A validated task.yaml."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the run")
+    kind: Literal["classification"] = Field("classification", description="what is asked")
+    domain: str = Field(min_length=1, description="what the texts are, such as 'bank mails'")
+    labels: dict[LabelName, str] = Field(min_length=2, description="label: its definition")
+    data: DataFiles
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    loop: LoopSettings = LoopSettings()
+    selection: SelectionSettings = SelectionSettings()
+    export: ExportSettings = ExportSettings()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _texts(cls, labels: object) -> object:
+        """YAML reads bare yes, no, on and numbers as other types; an empty definition is None."""
+        if not isinstance(labels, dict):
+            return labels
+        for name in labels:
+            if not isinstance(name, str):
+                raise ValueError(f"the label {name!r} is not text; put it in quotes")
+        return {name: "" if about is None else about for name, about in labels.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The labels in the task's order, which is the order of every probability vector."""
+        return list(self.labels)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but file locations, every default included, for the run's record."""
+        return self.model_dump(mode="json", exclude={"data"})
+
+
+def load_task(path: Path) -> Task:
+    """Read a task file.
+
+    Raises:
+        InputError: naming the file and the field at fault; unknown keys name the known ones.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as broken:
+        raise InputError(f"{path}: cannot be read", "give the path of a task.yaml") from broken
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as broken:
+        where = getattr(broken, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise InputError(f"{path}{line}: not YAML", "see `evokd init` for a sample") from broken
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: holds no settings", "see `evokd init` for a sample")
+    try:
+        task = Task.model_validate(given)
+    except ValidationError as invalid:
+        raise _explained(path, invalid) from None
+    return _located(task, path.parent)
+
+
+def _located(task: Task, folder: Path) -> Task:
+    """Return the task with its paths made relative to the working folder."""
+    found = {name: folder / p for name, p in task.data if p is not None}
+    teacher = task.teacher
+    if teacher.model != "demo" and not Path(teacher.model).expanduser().is_absolute():
+        teacher = teacher.model_copy(update={"model": str(folder / teacher.model)})
+    student = task.student
+    if (folder / student.model).is_dir():
+        student = student.model_copy(update={"model": str(folder / student.model)})
+    update = {"data": DataFiles(**found), "teacher": teacher, "student": student}
+    return task.model_copy(update=update)
+
+
+def _explained(path: Path, invalid: ValidationError) -> InputError:
+    """Turn pydantic's first complaint into one line and a hint."""
+    first = invalid.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_fields(first["loc"][:-1]))
+        return InputError(f"{path}: unknown key {where}", f"known keys here: {known}")
+    if first["type"] == "missing":
+        return InputError(f"{path}: {where} is missing", "see `evokd init` for a sample")
+    message = first["msg"].removeprefix("Value error, ")
+    return InputError(f"{path}: {where}: {message}", "see `evokd init --schema` for what fits")
+
+
+def _fields(where: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Task
+    for part in where:
+        inner = model.model_fields[str(part)].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+class TaskData(Group):
+    """The texts of a task, read and checked.
+
+    Attributes:
+        dev: empty when the user gives none.
+        test: read by scoring and by the leak check alone; never reaches a prompt.
+    """
+
+    model_config = Group.model_config | {"arbitrary_types_allowed": True}
+
+    seed: tuple[Example, ...]
+    unlabeled: tuple[str, ...] = ()
+    dev: tuple[Example, ...] = ()
+    test: tuple[Example, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return a hash of all texts and labels, so that a run is not resumed on other data."""
+        plain = [
+            [[e.text, e.label] for e in self.seed],
+            list(self.unlabeled),
+            [[e.text, e.label] for e in self.dev],
+            [[e.text, e.label] for e in self.test],
+        ]
+        return hashlib.blake2b(json.dumps(plain).encode("utf-8"), digest_size=16).hexdigest()
+
+
+def load_data(task: Task) -> TaskData:
+    """Read the task's files.
+
+    Raises:
+        InputError: naming file and line; also when a label has no seed example.
+    """
+    files, names = task.data, task.names
+    seed = tuple(Example(e.text, e.label, "seed") for e in read_examples(files.seed, names))
+    missing = [name for name in names if name not in {e.label for e in seed}]
+    if missing:
+        raise InputError(
+            f"{files.seed}: no example of {', '.join(missing)}", "give at least one a label"
+        )
+    return TaskData(
+        seed=seed,
+        unlabeled=tuple(read_texts(files.unlabeled)) if files.unlabeled else (),
+        dev=tuple(read_examples(files.dev, names)) if files.dev else (),
+        test=tuple(read_examples(files.test, names)) if files.test else (),
+    )
+
+
+def demo_task() -> Task:
+    """Return the demo task, whose files are inside the package."""
+    return load_task(Path(str(resources.files("evokd.demo").joinpath("task.yaml"))))
