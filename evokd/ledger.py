@@ -172,6 +172,15 @@ class Ledger:
         ).fetchone()
         return None if row is None else (json.loads(row[0]), *row[1:])
 
+    def copy_calls(self, other: Ledger) -> None:
+        """Take over the finished calls of another ledger."""
+        query = "SELECT * FROM calls WHERE reply IS NOT NULL ORDER BY rowid"
+        with self.transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                other._db.execute(query),
+            )
+
     def call_totals(self, scope: str = "") -> dict[str, int]:
         """Return calls, tokens_in, tokens_out and decoded of scopes that start with `scope`."""
         row = self._db.execute(

@@ -18,7 +18,7 @@ import numpy as np
 
 from evokd.arms import ARMS, Proposal, View, analysis_requests, cover_requests
 from evokd.calls import Calls
-from evokd.errors import TeacherError
+from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
 from evokd.feedback import groups
 from evokd.gathering import gather, known_texts, missed, predictions, remember, scores_of
@@ -72,14 +72,22 @@ class Loop:
         *,
         ledger: Ledger,
         calls: Calls,
-        learner: Learner,
+        learner: Learner | None,
         folder: Path,
         watch: Watch,
     ) -> None:
         self.task, self.data, self.folder = task, data, folder
-        self.ledger, self.calls, self.learner, self.watch = ledger, calls, learner, watch
+        self.ledger, self.calls, self.watch = ledger, calls, watch
+        self._learner = learner
         self.gold_dev = selects_by_gold(task, data)
         self.known = known_texts(data, ledger)
+
+    @property
+    def learner(self) -> Learner:
+        """What trains; a replay has none and must not need it."""
+        if self._learner is None:
+            raise ReplayMiss("the ledger lacks a student's answers", "replay a finished run")
+        return self._learner
 
     def run(self) -> None:
         """Run the rounds that are left."""

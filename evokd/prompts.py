@@ -51,7 +51,9 @@ def quote(text: str) -> str:
 def head(domain: str, labels: Mapping[str, str]) -> str:
     """Return the opening of every prompt: the classes in the given order, with definitions."""
     lines = [f"- {name}: {about}" if about else f"- {name}" for name, about in labels.items()]
-    return "\n".join([f"A small text classifier sorts {domain} into these classes:", *lines, "", ""])
+    return "\n".join(
+        [f"A small text classifier sorts {domain} into these classes:", *lines, "", ""]
+    )
 
 
 def ask_label(domain: str, labels: Mapping[str, str], text: str) -> tuple[Message, ...]:

@@ -26,13 +26,14 @@ from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
 from evokd.loop import Fitted, Loop, OnStep, selects_by_gold
+from evokd.replay import recorded_task
 from evokd.report import write_report
 from evokd.scores import score
 from evokd.seeds import derive
 from evokd.summary import summarise
 from evokd.task import Task, TaskData, load_data
 from evokd.teacher import Teacher, open_teacher
-from evokd.watch import Watch, steps
+from evokd.watch import Silent, Watch, steps
 
 OpenTeacher = Callable[[], Teacher]
 
@@ -120,11 +121,40 @@ def run_task(
     ledger = Ledger(files.ledger)
     calls = Calls(ledger, open_model)
     try:
-        ledger.set_meta("run", identity(task, data))
+        if ledger.meta("run") is None:
+            ledger.set_meta("data", data.to_json())
+            ledger.set_meta("run", identity(task, data))
         stages = Stages(task, data, files, ledger, calls, learner or EncoderLearner(task), watch)
         return stages.run()
     finally:
         calls.close()
+        ledger.close()
+
+
+def export_run(root: Path, out: Path | None) -> dict[str, Any]:
+    """Export a finished run's student again, in place or as a copy; returns the export's report.
+
+    Raises:
+        InputError: when the folder holds no finished run, or `out` exists.
+    """
+    files = RunFiles(root)
+    if not files.ledger.is_file():
+        raise InputError(f"{files.ledger}: no such file", "give the folder of a finished run")
+    if out is not None and out.exists():
+        raise InputError(f"{out}: exists", "give --out a new folder")
+    ledger = Ledger(files.ledger)
+    try:
+        task, data = recorded_task(ledger)
+        if ledger.stage("gate_texts") is None:
+            raise InputError(f"{root}: its student is not finished", "run it to the end first")
+        stages = Stages(
+            task, data, files, ledger, Calls(ledger, None), EncoderLearner(task), Silent()
+        )
+        if out is None:
+            return stages.export(files.student)
+        shutil.copytree(files.student, out)
+        return stages.export(out)
+    finally:
         ledger.close()
 
 
@@ -193,7 +223,7 @@ class Stages:
         self.loop.run()
         self._do("final", "final student", self.final_student)
         self._do("gate_texts", "texts for the gate", self.gate_texts)
-        self._do("export", "ONNX, INT8 and the gate", self.export)
+        self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
         self._do("scores", "scores of what is served", self.scores)
         self._do("latency", "latency against the teacher", self.latency)
         write_report(self.files.report, self.task, self.data, self.ledger)
@@ -267,14 +297,14 @@ class Stages:
             self.watch.note(f"the teacher had no more than {count} new texts for the gate")
         return {"texts": count}
 
-    def export(self) -> dict[str, Any]:
-        """Export, quantise, and keep INT8 only when the gate passes."""
+    def export(self, folder: Path) -> dict[str, Any]:
+        """Export a student folder, quantise it, and keep INT8 only when the gate passes."""
         from export.student import StudentMeta, export_student
 
         held_out = [row.example for row in self.ledger.rows(split="gate")]
         examples = list(self.loop.dev()) + held_out
         texts = [e.text for e in examples]
-        student = self.learner.load(self.files.student)
+        student = self.learner.load(folder)
         kept = self.ledger.rows(split="train")
         meta = StudentMeta(
             name=self.task.name,
@@ -290,7 +320,7 @@ class Stages:
             },
         )
         report = export_student(
-            self.files.student,
+            folder,
             texts=texts,
             labels_of_texts=[e.label for e in examples],
             torch_probabilities=np.asarray(student.predict(texts)),

@@ -152,15 +152,27 @@ class TaskData(Group):
     dev: tuple[Example, ...] = ()
     test: tuple[Example, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists, for the ledger."""
+        return {
+            name: [t if isinstance(t, str) else [t.text, t.label, t.origin] for t in texts]
+            for name, texts in self
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> TaskData:
+        """Read back what `to_json` made."""
+        return cls(
+            **{
+                name: tuple(t if isinstance(t, str) else Example(*t) for t in texts)
+                for name, texts in stored.items()
+            }
+        )
+
     def fingerprint(self) -> str:
         """Return a hash of all texts and labels, so that a run is not resumed on other data."""
-        plain = [
-            [[e.text, e.label] for e in self.seed],
-            list(self.unlabeled),
-            [[e.text, e.label] for e in self.dev],
-            [[e.text, e.label] for e in self.test],
-        ]
-        return hashlib.blake2b(json.dumps(plain).encode("utf-8"), digest_size=16).hexdigest()
+        plain = json.dumps(self.to_json())
+        return hashlib.blake2b(plain.encode("utf-8"), digest_size=16).hexdigest()
 
 
 def load_data(task: Task) -> TaskData:

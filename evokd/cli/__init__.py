@@ -1,0 +1,57 @@
+"""The command line: parse, one call, print. Commands import their work when they are called."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from evokd import __version__
+from evokd.cli import distil, use
+from evokd.errors import EvokdError
+
+app = typer.Typer(
+    name="evokd",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Grow a small text classifier from a few examples and a local language model.
+
+A llama.cpp **teacher** analyses what the small **student** gets wrong, writes new texts and labels
+them; the student trains on them, round after round. The final student is exported to ONNX, made
+INT8 unless that hurts, timed against the teacher, and served over HTTP.
+
+Start with `evokd demo --out runs/demo`, then `evokd init my/` and `evokd run my/task.yaml`.
+Nothing leaves this machine.""",
+)
+distil.register(app)
+use.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line; user errors end with exit code 1, a message and a hint."""
+    try:
+        app()
+    except EvokdError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        sys.stderr.write(f"hint: {error.hint or 'see evokd --help'}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.exit(130)

@@ -1,0 +1,118 @@
+"""Commands that distil: demo, run, init, replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The run's folder. If it is there already, the run goes on."),
+]
+
+
+def demo(out: Out = None) -> None:
+    """Distil the built-in task with the built-in teacher: the whole job on this machine.
+
+    Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
+    model. Stop it with Ctrl-C and start it again: it goes on where it was.
+
+        evokd demo --out runs/demo
+    """
+    from evokd.task import demo_task
+
+    _run(demo_task(), out or Path("runs/demo"))
+
+
+def run(
+    task: Annotated[Path, typer.Argument(metavar="TASK.YAML", help="Made by `evokd init`.")],
+    out: Out = None,
+) -> None:
+    """Distil a student for your task: rounds, export, gate, latency, report.
+
+    The same command after Ctrl-C or a crash goes on where it was; at most the teacher calls in
+    flight are made again. The folder holds `student/` to serve, `report.html` to look at,
+    `summary.json`, and `run.db`, the record of every teacher call and every text.
+
+        evokd run my/task.yaml --out runs/mine
+    """
+    from evokd.task import load_task
+
+    loaded = load_task(task)
+    _run(loaded, out or Path("runs") / loaded.name)
+
+
+def _run(task: Any, out: Path) -> None:
+    from evokd.cli.live import Live, show_summary
+    from evokd.run import run_task
+
+    with Live() as watch:
+        watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
+        summary = run_task(task, out, watch=watch)
+    show_summary(summary, out)
+
+
+def init(
+    folder: Annotated[Path | None, typer.Argument(help="A new or empty folder.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of task.yaml instead.")
+    ] = False,
+) -> None:
+    """Write a commented task.yaml and a seed.jsonl to start from.
+
+    evokd init my/  &&  evokd run my/task.yaml
+    """
+    import json
+
+    from evokd.cli.sample import write_sample
+    from evokd.errors import InputError
+
+    if schema:
+        from evokd.task import Task
+
+        typer.echo(json.dumps(Task.model_json_schema(), indent=2))
+        return
+    if folder is None:
+        raise InputError("which folder?", "evokd init my/")
+    for path in write_sample(folder):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"edit them, then: evokd run {folder / 'task.yaml'}")
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the texts as JSON lines.")
+    ] = None,
+) -> None:
+    """Make a run's data set again from its recorded calls, without the model, and compare.
+
+    evokd replay runs/demo --out texts.jsonl
+    """
+    from evokd.errors import InputError, IntegrityError
+    from evokd.ledger import Ledger
+    from evokd.replay import data_set
+    from evokd.replay import replay as make_again
+    from evokd.run import RunFiles
+
+    path = RunFiles(run).ledger
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", "give the folder of a run")
+    ledger = Ledger(path)
+    try:
+        again, recorded = data_set(make_again(ledger)), data_set(ledger.rows())
+    finally:
+        ledger.close()
+    if again != recorded:
+        raise IntegrityError(f"{path}: its texts are not what its calls give", "was it edited?")
+    if out is not None:
+        out.write_text(again, encoding="utf-8")
+    typer.echo(f"{again.count(chr(10))} texts, bit for bit the same")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    for command in (demo, run, init, replay):
+        app.command()(command)

@@ -1,0 +1,181 @@
+"""What a person sees of a run: progress bars, the teacher's words, counts, the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from evokd.scores import Scores
+from evokd.watch import Tick
+
+WEAKNESSES_SHOWN = 6
+
+
+class Live:
+    """A watch that draws on the terminal (see `evokd.watch.Watch`)."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.bars = Progress(
+            TextColumn("  {task.description:<34}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Live:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def stage(self, title: str) -> None:
+        """Print the title of a stage or round."""
+        self._clear()
+        self.console.print(f"[bold]{escape(title)}[/bold]")
+
+    def progress(self, what: str, total: int) -> Tick:
+        """Show a bar; it stays until the next stage."""
+        self._clear()
+        bar = self.bars.add_task(what, total=max(1, total))
+        return lambda: self.bars.advance(bar)
+
+    def weaknesses(self, named: Sequence[Sequence[str]]) -> None:
+        """Print the patterns that the teacher named, each once."""
+        patterns = list(dict.fromkeys(p for patterns in named for p in patterns))
+        if not patterns:
+            return
+        self.console.print("  the teacher on the student's mistakes:")
+        for pattern in patterns[:WEAKNESSES_SHOWN]:
+            self.console.print(f"    [italic]{escape(pattern)}[/italic]")
+        if len(patterns) > WEAKNESSES_SHOWN:
+            self.console.print(f"    and {len(patterns) - WEAKNESSES_SHOWN} more in the report")
+
+    def round(self, result: Mapping[str, Any]) -> None:
+        """Print a round's counts and scores."""
+        self._clear()
+        dropped = ", ".join(f"{n} {why}" for why, n in sorted(result["dropped"].items()))
+        self.console.print(
+            f"  written {result['written']}, kept {result['kept']}"
+            + (f", dropped {sum(result['dropped'].values())} ({dropped})" if dropped else "")
+        )
+        if result["rejects"]:
+            refused = ", ".join(f"{n} {why}" for why, n in sorted(result["rejects"].items()))
+            self.console.print(f"  replies refused: {refused}")
+        for origin, (wrong, tested) in sorted(result["missed"].items()):
+            share = wrong / tested
+            self.console.print(f"  the student got {share:.0%} of {tested} {origin} texts wrong")
+        shown = [
+            f"{name} {result[key]['accuracy']:.3f}"
+            for key, name in (("dev", "dev"), ("gold_dev", "gold dev"), ("test", "test"))
+            if result[key]
+        ]
+        back = "  [yellow]rolled back: the dev score fell[/yellow]" if result["rolled_back"] else ""
+        self.console.print(f"  accuracy now: {', '.join(shown)}{back}")
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(f"  {escape(text)}")
+
+    def _clear(self) -> None:
+        for bar in list(self.bars.task_ids):
+            self.bars.remove_task(bar)
+
+
+def show_summary(summary: Mapping[str, Any], out: Path) -> None:
+    """Print the one table that a run ends with."""
+    table = Table(title=f"{summary['task']}: from seed examples to a served student")
+    for column in ("", "dev acc.", "dev F1", "test acc.", "test F1", "size", "latency p50"):
+        table.add_column(column, justify="left" if not column else "right")
+    student, size, latency = summary["student"], summary["size_bytes"], summary["latency_ms"]
+    seed = summary["seed_only"]
+    table.add_row("seed only, fine-tuned", *_accuracies(seed["fine_tuned"]), "", "")
+    table.add_row("seed only, centroid", *_accuracies(seed["centroid"]), "", "")
+    table.add_row(
+        "student, full precision",
+        *_accuracies(student["fp32"]), _megabytes(size["onnx"]), _time(latency["onnx"]),
+    )  # fmt: skip
+    table.add_row(
+        "student, INT8",
+        *_accuracies(student["int8"]), _megabytes(size["int8"]), _time(latency["int8"]),
+    )  # fmt: skip
+    table.add_row("student, torch", *[""] * 5, _time(latency["torch"]))
+    ratio = summary["latency_ratio"]
+    for name, key in (("scores", "teacher_score"), ("writes the label", "teacher_generate")):
+        times = ratio.get(f"{key}_over_served")
+        shown = _time(latency[key]) + (f" ({times:.1f}x)" if times else "")
+        table.add_row(f"teacher {name}", *[""] * 5, shown)
+    console = Console(highlight=False)
+    console.print(table)
+    teacher, examples = summary["teacher"], summary["examples"]
+    passed = summary["gate"]["passed"]
+    gate = "passed, INT8 is served" if passed else "INT8 refused, full precision is served"
+    console.print(
+        f"gate: {gate}; round chosen by {summary['selection']}\n"
+        f"teacher {teacher.get('name', '')}: {teacher['calls']:,} calls, {teacher['tokens_in']:,} "
+        f"tokens in, {teacher['tokens_out']:,} out ({teacher['decoded']:,} really decoded)\n"
+        f"texts: {examples['written']} written, {examples['kept']} kept, "
+        f"{examples['dropped']} dropped; {summary['seconds'] / 60:.1f} minutes\n"
+        f"student: {out / 'student'}\nreport:  {out / 'report.html'}\n"
+        f"serve it: evokd serve {out / 'student'}",
+        soft_wrap=True,
+    )
+
+
+def show_scores(scores: Scores) -> None:
+    """Print accuracy, macro F1 and a row a label."""
+    table = Table()
+    for column in ("label", "precision", "recall", "F1", "texts"):
+        table.add_column(column, justify="left" if column == "label" else "right")
+    for label, part in scores.per_label.items():
+        shown = [f"{part[key]:.3f}" for key in ("precision", "recall", "f1")]
+        table.add_row(escape(label), *shown, str(part["support"]))
+    console = Console(highlight=False)
+    console.print(table)
+    ece = "" if scores.ece is None else f", calibration error {scores.ece:.3f}"
+    console.print(
+        f"{scores.n} texts: accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}{ece}"
+    )
+
+
+def show_export(report: Mapping[str, Any]) -> None:
+    """Print what export tried and what is served."""
+    table = Table()
+    for column in ("tried", "agreement", "macro F1 fp32", "macro F1 INT8", "gate"):
+        table.add_column(column)
+    for attempt in report["tried"]:
+        gate = attempt["gate"]
+        verdict = "passed" if gate["passed"] else "; ".join(gate["reasons"])
+        figures = [f"{gate[k]:.4f}" for k in ("agreement", "macro_f1_fp32", "macro_f1_int8")]
+        table.add_row(attempt["rung"], *figures, verdict)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"served: {report['served']}, sizes: {report['size_bytes']}")
+
+
+def _accuracies(figures: Mapping[str, float | None]) -> list[str]:
+    keys = ("dev_accuracy", "dev_macro_f1", "test_accuracy", "test_macro_f1")
+    return ["–" if (value := figures.get(key)) is None else f"{value:.3f}" for key in keys]
+
+
+def _megabytes(size: int | None) -> str:
+    return "–" if size is None else f"{size / 1e6:.1f} MB"
+
+
+def _time(latency: Mapping[str, float] | None) -> str:
+    return "–" if not latency else f"{latency['p50']:.2f} ms"

@@ -1,0 +1,131 @@
+"""Commands that use a finished student: predict, evaluate, export, bench, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Student = Annotated[
+    Path, typer.Argument(metavar="STUDENT", help="A student folder, such as runs/demo/student.")
+]
+
+
+def predict(
+    student: Student,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts to label.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, with all probabilities.")
+    ] = False,
+) -> None:
+    """Label texts with a finished student, as the service would.
+
+    evokd predict runs/demo/student "wake me at six" "two pizzas, please"
+    """
+    import json
+
+    from serving.predictor import open_predictor
+
+    for text, answer in zip(texts, open_predictor(student).predict(texts), strict=True):
+        if as_json:
+            record = {"text": text, "label": answer.label, "probabilities": answer.probabilities}
+            typer.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            cut = "  (only its beginning was read)" if answer.truncated else ""
+            typer.echo(f"{answer.label}  {answer.score:.3f}  {text}{cut}")
+
+
+def evaluate(
+    student: Student,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled texts: .jsonl or .csv.")],
+    full_precision: Annotated[
+        bool, typer.Option("--full-precision", help="Score the fp32 file, not the served one.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All scores as JSON.")] = False,
+) -> None:
+    """Score a student on labelled texts: accuracy, macro F1, and each label.
+
+    evokd evaluate runs/demo/student my/test.jsonl
+    """
+    import json
+
+    from evokd.cli.live import show_scores
+    from evokd.formats import read_examples
+    from evokd.scores import score
+    from serving.layout import ONNX, read_manifest
+    from serving.predictor import open_predictor
+
+    labels = list(read_manifest(student).labels)
+    examples = read_examples(file, labels)
+    predictor = open_predictor(student, file=ONNX if full_precision else None)
+    said = predictor.probabilities([e.text for e in examples])
+    answers = [labels[int(i)] for i in said.argmax(axis=1)]
+    scores = score([e.label for e in examples], answers, labels, said)
+    if as_json:
+        typer.echo(json.dumps(scores.to_dict(), indent=2))
+    else:
+        show_scores(scores)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Export a copy there; else in place.")
+    ] = None,
+) -> None:
+    """Export a run's student again: ONNX, INT8, the gate, manifest and card.
+
+    For another machine's instruction set, or after an upgrade. INT8 ships only if it passes.
+
+        evokd export runs/demo --out /tmp/student
+    """
+    from evokd.cli.live import show_export
+    from evokd.run import export_run
+
+    show_export(export_run(run, out))
+
+
+def bench(
+    student: Student,
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="'demo' or a GGUF file to compare with.")
+    ] = "demo",
+    texts: Annotated[
+        Path | None, typer.Option("--texts", help="Texts to time on; else the run's own.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """Time a student against a teacher: the same texts and threads, one at a time.
+
+    evokd bench runs/demo/student --teacher path/to/model.gguf
+    """
+    from benchmarks.latency import bench_student
+
+    bench_student(student, teacher=teacher, texts=texts, threads=threads, json_file=json_file)
+
+
+def serve(
+    student: Student,
+    host: Annotated[str, typer.Option("--host", help="Address to bind to.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on.")] = 3000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+) -> None:
+    """Serve a student over HTTP with BentoML: POST /predict, /readyz, /metrics, /docs.json.
+
+        evokd serve runs/demo/student
+
+        curl localhost:3000/predict --json '{"text": "wake me at six"}'
+
+    Set EVOKD_API_KEY to ask every caller for a key.
+    """
+    from serving.run import serve as serve_student
+
+    raise typer.Exit(serve_student(student, host=host, port=port, workers=workers))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    for command in (predict, evaluate, export, bench, serve):
+        app.command()(command)

@@ -1,0 +1,138 @@
+"""Which written texts are worth keeping: not empty, not seen before, not in dev or test.
+
+Compares texts only; whether the labels of a text agree is the loop's business.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from evokd.errors import MissingExtra
+from evokd.examples import jaccard, normalise, trigrams
+
+try:
+    from datasketch import MinHash, MinHashLSH
+except ImportError as exc:
+    raise MissingExtra("train", exc) from exc
+
+NEAR = 0.8  # 3-gram Jaccard similarity from which two texts count as the same
+BANDS, ROWS = 21, 3  # a pair at NEAR shares a band with probability 1 - (1 - 0.8**3)**21 > 1 - 1e-6
+GOLD = ("test", "dev")  # sources that a training text must never touch, the worse leak first
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """What became of a batch of texts.
+
+    Attributes:
+        reasons: for every text, why it was dropped: "empty", "duplicate", "near-duplicate",
+            "leak: dev" or "leak: test"; "" when it was kept.
+    """
+
+    reasons: tuple[str, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The positions of the texts that were kept."""
+        return tuple(i for i, reason in enumerate(self.reasons) if not reason)
+
+    @property
+    def dropped(self) -> dict[int, str]:
+        """Position -> reason of the texts that were dropped."""
+        return {i: reason for i, reason in enumerate(self.reasons) if reason}
+
+
+class Known:
+    """The texts seen so far, each with its source; finds equal and nearly equal ones.
+
+    Candidates come from MinHash bands over character 3-grams and are verified exactly, so that
+    nothing is called near that is not. Equality of the normalised texts is looked up, never missed.
+    """
+
+    def __init__(self) -> None:
+        self._grams: list[frozenset[str]] = []
+        self._sources: list[str] = []
+        self._equal: dict[str, list[int]] = {}
+        self._bands = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+
+    def __contains__(self, text: str) -> bool:
+        return normalise(text) in self._equal
+
+    def add(self, text: str, source: str) -> None:
+        """Remember a text. The sources "dev" and "test" mark gold texts, whose match is a leak."""
+        number = len(self._grams)
+        grams, signature = _sketch(text)
+        self._grams.append(grams)
+        self._sources.append(source)
+        self._equal.setdefault(normalise(text), []).append(number)
+        self._bands.insert(number, signature, check_duplication=False)
+
+    def match(self, text: str) -> str | None:
+        """Return the source of an equal or nearly equal text, or None.
+
+        Among several, "test" comes first, then "dev", then the source added first.
+        """
+        grams, signature = _sketch(text)
+        candidates = self._bands.query(signature)
+        near = {number for number in candidates if _near(grams, self._grams[number])}
+        near.update(self._equal.get(normalise(text), ()))
+        sources = [self._sources[number] for number in sorted(near)]
+        return min(sources, key=_rank, default=None)
+
+
+def curate(texts: Sequence[str], known: Known) -> Curated:
+    """Say of every text why it cannot be kept, or "".
+
+    `known` is not changed: add the texts that are really kept. Within the batch the first of
+    several equal or nearly equal texts is kept.
+    """
+    batch = Known()
+    reasons = []
+    for text in texts:
+        reason = _reason(text, (known, batch))
+        reasons.append(reason)
+        if not reason:
+            batch.add(text, "batch")
+    return Curated(tuple(reasons))
+
+
+def _reason(text: str, indexes: Sequence[Known]) -> str:
+    if not any(character.isalpha() for character in text):
+        return "empty"
+    for index in indexes:
+        source = index.match(text)
+        if source in GOLD:
+            return f"leak: {source}"
+        if source is not None:
+            return "duplicate" if text in index else "near-duplicate"
+    return ""
+
+
+def _rank(source: str) -> int:
+    return GOLD.index(source) if source in GOLD else len(GOLD)
+
+
+def _near(one: frozenset[str], other: frozenset[str]) -> bool:
+    # Sets of unlike size cannot be near; asking that first halves the time of curation.
+    smaller, larger = sorted((len(one), len(other)))
+    return smaller / larger >= NEAR and jaccard(one, other) >= NEAR
+
+
+@lru_cache(maxsize=65_536)
+def _hash(gram: str) -> int:
+    return zlib.crc32(gram.encode("utf-8"))
+
+
+# Copied for every text: drawing the permutations anew costs more than the signature.
+_BLANK = MinHash(num_perm=BANDS * ROWS, seed=1, hashfunc=_hash)
+
+
+@lru_cache(maxsize=4096)
+def _sketch(text: str) -> tuple[frozenset[str], MinHash]:
+    """Return a text's 3-grams and their MinHash; a text is matched and then added."""
+    grams, signature = trigrams(text), _BLANK.copy()
+    signature.update_batch(grams)
+    return grams, signature

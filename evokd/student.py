@@ -1,0 +1,283 @@
+"""The student: a small encoder that is fine-tuned, answers, is saved and loaded.
+
+The one torch module of the loop. Knows no teacher, no rounds and no files but model folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evokd.errors import InputError, MissingExtra
+from evokd.examples import Example
+from evokd.settings import StudentSettings
+from evokd.weights import check_folder, find_weights
+
+try:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+except ImportError as exc:
+    raise MissingExtra("train", exc) from exc
+
+from evokd.training import (
+    OnStep,
+    Rows,
+    pad_batch,
+    plan_batches,
+    targets,
+    train,
+    use_threads,
+    used_rows_only,
+)
+
+Floats = NDArray[np.float32]
+PREDICT_BATCH = 64
+
+# Found and checked once in a process: a loop trains every round.
+_checked_weights = lru_cache(maxsize=1)(find_weights)
+
+
+class Student:
+    """A model, its tokenizer and its labels, on one device.
+
+    Attributes:
+        labels: the names of the answers, in the order of the probabilities.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, labels: Sequence[str], *, threads: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.labels = tuple(labels)
+        self.threads = threads
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of every text, special tokens included, cut at the max length."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), truncation=True, padding=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def predict(self, texts: Sequence[str]) -> Floats:
+        """Return the probability of every label, float32 [texts, labels], in full precision."""
+
+        def probabilities(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+            return logits.float().softmax(-1)
+
+        return self._in_batches(texts, len(self.labels), probabilities)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return the encoder's mean-pooled outputs of length 1, float32 [texts, hidden]."""
+
+        def pooled(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            hidden = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            return torch.nn.functional.normalize(mean.float(), dim=-1)
+
+        return self._in_batches(texts, int(self.model.config.hidden_size), pooled)
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face model folder, whole or not at all; an old one is replaced."""
+        aside = folder.with_name(f".{folder.name}.writing")
+        old = folder.with_name(f".{folder.name}.old")
+        for leftover in (aside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.model.save_pretrained(aside, safe_serialization=True)
+        # Some published tokenizers pad every text to a fixed length; nobody should inherit that.
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.tokenizer.save_pretrained(aside)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(aside, folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _in_batches(
+        self,
+        texts: Sequence[str],
+        width: int,
+        answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Floats:
+        """Answer texts of like length together and return the rows in the order of the texts."""
+        rows = np.zeros((len(texts), width), dtype=np.float32)
+        tokens = self.tokens(texts)
+        by_length = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        self.model.eval()
+        with use_threads(self.threads), torch.inference_mode():
+            for start in range(0, len(by_length), PREDICT_BATCH):
+                batch = by_length[start : start + PREDICT_BATCH]
+                pad = self.tokenizer.pad_token_id
+                ids, mask = pad_batch([tokens[i] for i in batch], pad, self.model.device)
+                rows[batch] = answer(ids, mask).cpu().numpy()
+        return rows
+
+
+def load_student(folder: Path, *, device: str = "auto", threads: int = 0) -> Student:
+    """Load a folder that `Student.save` wrote, or any sequence classifier saved as safetensors.
+
+    Raises:
+        InputError: when the folder is missing or is no such model.
+    """
+    check_folder(folder)
+    with _quietly(), _user_errors(folder):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    names = model.config.id2label
+    labels = [names[i] for i in range(len(names))]
+    return Student(model.to(pick_device(device)), tokenizer, labels, threads=threads)
+
+
+def fit(
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    settings: StudentSettings,
+    *,
+    epochs: int,
+    seed: int,
+    weights: Sequence[float] | None = None,
+    on_step: OnStep | None = None,
+) -> Student:
+    """Fine-tune from the pretrained weights and return the student.
+
+    The same arguments and the same number of CPU threads give the same weights.
+
+    Args:
+        examples: at least one; an example given twice counts twice.
+        labels: the task's labels, in the order of `Example.soft`.
+        epochs: passes over the examples; more when they would be under MIN_STEPS steps.
+        weights: how much an example of each label counts, in the order of the labels.
+        on_step: called as (steps done, steps in all) after every step.
+
+    Raises:
+        InputError: when there are no examples, or the pretrained weights are not found.
+        IntegrityError: when a preset's weights are not the published ones.
+    """
+    if not examples:
+        raise InputError("there are no examples to train on", "give at least one example a label")
+    device = pick_device(settings.device)
+    generators = [device] if device.type == "cuda" else []
+    with use_threads(settings.threads), torch.random.fork_rng(devices=generators):
+        torch.manual_seed(seed)
+        student = untrained(labels, settings)
+        model, pad = student.model, student.tokenizer.pad_token_id
+        tokens = student.tokens([example.text for example in examples])
+        batches = plan_batches(
+            list(map(len, tokens)), settings.batch_size, epochs=epochs, seed=seed
+        )
+        counts = torch.tensor([1.0] * len(labels) if weights is None else list(weights))
+        scale = counts[[labels.index(example.label) for example in examples]]
+        goals = targets(examples, labels, soft=settings.soft)
+        with used_rows_only(model, tokens, pad=pad) as renumbered:
+            rows = Rows(renumbered, goals, scale / scale.mean())
+            train(
+                model, rows, batches, pad=pad, learning_rate=settings.learning_rate, on_step=on_step
+            )
+    return student
+
+
+def centroid_predict(
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    *,
+    labels: Sequence[str],
+    settings: StudentSettings,
+) -> list[str]:
+    """Label texts by the nearest mean embedding of a label's examples: nothing is trained.
+
+    A baseline: mean-pooled outputs of the pretrained encoder, cosine similarity. Labels without
+    an example are never answered.
+    """
+    if not examples:
+        raise InputError("there are no examples to compare with", "give one example a label")
+    with torch.random.fork_rng(devices=[]):
+        encoder = untrained(labels, settings)
+    vectors = encoder.embed([example.text for example in examples])
+    present = [label for label in labels if any(e.label == label for e in examples)]
+    of_label = np.array([present.index(example.label) for example in examples])
+    centroids = np.stack([vectors[of_label == i].mean(0) for i in range(len(present))])
+    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    nearest = (encoder.embed(texts) @ centroids.T).argmax(1)
+    return [present[i] for i in nearest]
+
+
+def untrained(labels: Sequence[str], settings: StudentSettings) -> Student:
+    """Return the pretrained encoder under a new random head (torch's generator is used)."""
+    folder = _checked_weights(settings.model)
+    with _quietly(), _user_errors(folder):
+        config = AutoConfig.from_pretrained(
+            folder,
+            local_files_only=True,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: i for i, label in enumerate(labels)},
+        )
+        model = AutoModelForSequenceClassification.from_config(config)
+        model.load_state_dict(_pretrained(folder), strict=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    readable = getattr(config, "max_position_embeddings", settings.max_length)
+    tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
+    model.to(pick_device(settings.device))
+    return Student(model, tokenizer, labels, threads=settings.threads)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of "auto" (CUDA when present), "cpu" or "cuda"."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "student.device is cuda, but torch sees no GPU", "set student.device: auto"
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@lru_cache(maxsize=1)
+def _pretrained(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the encoder's weights, read once in a process; a head that they hold is left out."""
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    known = f"{model.base_model_prefix}."
+    missing = set(report["missing_keys"])
+    state = model.state_dict()
+    return {k: v for k, v in state.items() if k.startswith(known) and k not in missing}
+
+
+@contextmanager
+def _user_errors(folder: Path) -> Iterator[None]:
+    """Turn what transformers says of a damaged folder into an error that the user can fix."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as exc:
+        first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise InputError(f"{folder}: cannot be loaded: {first}", "write the folder again") from exc
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from warning that the head is new, which is the point, and from bars."""
+    before, bars = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,141 @@
+"""The teacher that runs in this process, on llama.cpp. Turns messages into tokens and back.
+
+The work itself is in `writing` (sampled replies) and `scoring` (exact log-probabilities of
+choices); `native` holds the model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from evokd.errors import MissingExtra
+
+try:  # before the modules below, which need them all
+    import gguf
+    import jinja2  # noqa: F401
+    import llama_cpp
+except ImportError as missing:
+    raise MissingExtra("teacher", missing) from missing
+
+from evokd.settings import TeacherSettings
+from evokd.teacher import Generate, Message, OnScored, OnWritten, Score, Scored, Written
+from evokd.teacher.chat import render
+from evokd.teacher.modelfile import find_model, sha256
+from evokd.teacher.native import Engine
+from evokd.teacher.scoring import score
+from evokd.teacher.writing import write
+
+__all__ = ["LlamaCppTeacher", "find_model"]
+
+
+class LlamaCppTeacher:
+    """A GGUF model that writes and scores many requests at once; a `Teacher`.
+
+    Calls from several threads wait for each other. After an interrupted call, whatever the
+    exception, the next one works as usual. `on_done` must not call the teacher.
+
+    Args:
+        path: the model file, checked by `find_model`.
+        settings: context, sequences, threads and layers on a GPU.
+        verbose: show what llama.cpp says, on stderr.
+
+    Raises:
+        TeacherError: when llama.cpp cannot load the model or make the context.
+    """
+
+    def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool = False) -> None:
+        self._path = path
+        self._side_by_side = settings.sequences
+        self._lock = threading.Lock()
+        self._engine: Engine | None = Engine(path, settings, verbose=verbose)
+        self._template = self._engine.template()
+
+    @cached_property
+    def name(self) -> str:
+        """The model's own name, with its quantisation, as in "Qwen3 4B Q4_K_M"."""
+        with self._lock:
+            name, kind = (self._open().field(f"general.{key}") for key in ("name", "file_type"))
+        kinds = {str(int(t)): t.name.split("_", 1)[1] for t in gguf.LlamaFileType}
+        return f"{name or self._path.stem} {kinds.get(kind, '')}".strip()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model file, and the version of llama-cpp-python."""
+        return f"{sha256(self._path)} llama-cpp-python {llama_cpp.__version__}"
+
+    def generate(
+        self, requests: Sequence[Generate], on_done: OnWritten | None = None
+    ) -> list[Written]:
+        """Answer every request; `on_done(index, reply)` is called as each one ends.
+
+        A reply becomes shorter than asked for where the context ends before.
+
+        Raises:
+            TeacherError: when a prompt is too long, or the chat template fails.
+        """
+        with self._lock:
+            engine = self._open()
+            prompts = [self._tokens(engine, request.messages) for request in requests]
+            return write(
+                engine,
+                prompts,
+                requests=requests,
+                side_by_side=self._side_by_side,
+                on_done=on_done,
+            )
+
+    def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
+        """Score every request's choices; `on_done(index, scored)` is called as each one ends.
+
+        Raises:
+            TeacherError: when a prompt is too long, or the chat template fails.
+        """
+        if not all(request.choices for request in requests):
+            raise ValueError("a Score needs at least one choice")
+        with self._lock:
+            engine = self._open()
+            tokens = cache(lambda choice: tuple(engine.vocabulary.reply_tokens(choice)))
+            return score(
+                engine,
+                [self._tokens(engine, request.messages) for request in requests],
+                choices=[tuple(map(tokens, request.choices)) for request in requests],
+                on_done=on_done,
+            )
+
+    def close(self) -> None:
+        """Free the model; a second time does nothing."""
+        with self._lock:
+            if self._engine:
+                self._engine.close()
+            self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            raise ValueError("the teacher is closed")
+        return self._engine
+
+    def _tokens(self, engine: Engine, messages: Sequence[Message]) -> list[int]:
+        text = render(
+            self._template,
+            messages,
+            add_generation_prompt=True,
+            bos=engine.vocabulary.bos,
+            eos=engine.vocabulary.eos,
+        )
+        return engine.vocabulary.prompt_tokens(text)

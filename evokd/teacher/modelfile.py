@@ -1,0 +1,135 @@
+"""Find a teacher's GGUF file and see that it is one, and whole, before C code reads it.
+
+llama.cpp may abort the process on a broken file. Reading the header here takes milliseconds and
+ends in an error that names the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import struct
+from math import prod
+from pathlib import Path
+
+from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT
+
+from evokd.errors import TeacherError
+
+DEMO = Path(__file__).parent.parent / "demo" / "teacher.gguf"
+AGAIN = "copy or download the file again"
+SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # type -> bytes
+STRING, ARRAY = 8, 9
+
+
+def find_model(name: str) -> Path:
+    """Return the path of a model file that is a GGUF and whole.
+
+    Args:
+        name: "demo" for the teacher that ships with evokd, or else a path.
+
+    Raises:
+        TeacherError: when there is no such file, it is not a GGUF file, or it is cut off.
+    """
+    path = DEMO if name == "demo" else Path(name).expanduser()
+    if not path.exists():
+        hint = "install evokd from a wheel, or make it: make demo-teacher"
+        if name != "demo":
+            hint = "teacher.model is 'demo' or the path of a GGUF file"
+        raise TeacherError(f"{path}: no such model file", hint)
+    if not path.is_file():
+        raise TeacherError(f"{path} is not a file", "name the GGUF file itself, not its folder")
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise TeacherError(f"{path} is not a GGUF file", "teacher.model must be a GGUF")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _check_whole(path, data)
+    except OSError as problem:
+        raise TeacherError(f"{path} cannot be read: {problem.strerror}", AGAIN) from problem
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_whole(path: Path, data: mmap.mmap) -> None:
+    try:
+        needed = _Header(data).end
+    except (struct.error, OverflowError) as problem:
+        raise TeacherError(f"{path} is cut off inside its header", AGAIN) from problem
+    except ValueError as problem:
+        raise TeacherError(f"{path} is damaged: {problem}", AGAIN) from problem
+    if len(data) < needed:
+        raise TeacherError(f"{path} is cut off: {len(data):,} of {needed:,} bytes", AGAIN)
+
+
+class _Header:
+    """A walk over the header; `end` is the size that the file must at least have, in bytes."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self.at = 4
+        (version,) = self.take("I")
+        if not 2 <= version < 65536:
+            raise ValueError(f"GGUF version {version}")
+        tensors, fields = self.take("QQ")
+        alignment = GGUF_DEFAULT_ALIGNMENT
+        for _ in range(fields):
+            key = self.text()
+            (kind,) = self.take("I")
+            start = self.at
+            self.skip(kind)
+            if key == b"general.alignment" and kind == 4:
+                (alignment,) = struct.unpack_from("<I", data, start)
+        if not alignment:
+            raise ValueError("alignment 0")
+        ends = [self.tensor_end() for _ in range(tensors)]
+        start = -(-self.at // alignment) * alignment
+        self.end = start + max(ends, default=0)
+
+    def take(self, form: str) -> tuple[int, ...]:
+        """Read numbers and go on behind them."""
+        form = "<" + form
+        numbers = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return numbers
+
+    def text(self) -> bytes:
+        """Read a string."""
+        (length,) = self.take("Q")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def skip(self, kind: int) -> None:
+        """Go on behind a value."""
+        if kind == STRING:
+            (length,) = self.take("Q")
+            self.at += length
+        elif kind == ARRAY:
+            (inner,) = self.take("I")
+            (count,) = self.take("Q")
+            if inner in SCALARS:
+                self.at += count * SCALARS[inner]
+            else:
+                for _ in range(count):
+                    self.skip(inner)
+        elif kind in SCALARS:
+            self.at += SCALARS[kind]
+        else:
+            raise ValueError(f"value type {kind}")
+
+    def tensor_end(self) -> int:
+        """Read a tensor's entry; return where its data end, from the start of all data."""
+        self.text()
+        (dims,) = self.take("I")
+        if dims > 8:
+            raise ValueError(f"a tensor of {dims} dimensions")
+        shape = self.take(f"{dims}Q")
+        kind, offset = self.take("IQ")
+        # A type newer than the gguf package is left for llama.cpp to judge.
+        block, size = GGML_QUANT_SIZES.get(kind, (1, 0))
+        return int(offset + prod(shape) // block * size)

@@ -1,0 +1,265 @@
+"""One model and one context of llama.cpp. Knows tokens, positions and sequences, no requests.
+
+All sequences share one memory (`kv_unified`), so that copying a sequence copies no data. The
+batch is a set of numpy arrays that C reads in place. One thread at a time may use an engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp as C
+import numpy as np
+import numpy.typing as npt
+
+from evokd.errors import TeacherError
+from evokd.settings import TeacherSettings
+from evokd.teacher.cpus import usable_cpus
+from evokd.teacher.vocabulary import Vocabulary
+
+BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
+ERROR = 4  # of ggml_log_level
+FLASH_AUTO = -1
+NUCLEUS = 1000  # likeliest tokens that top_p looks at: sorting them all costs more than decoding
+NO_SLOT = 1  # what llama_decode returns when the memory has no place for the batch
+
+
+class NoSlot(Exception):
+    """The memory has no place for this batch; nothing was decoded."""
+
+
+class _Log:
+    """What C says: the first complaint is kept, the rest shown only when asked."""
+
+    def __init__(self) -> None:
+        self.verbose = False
+        self.complaint = ""
+        self.callback = C.llama_log_callback(self._take)
+
+    def start(self, *, verbose: bool) -> None:
+        """Take over from here. C keeps the callback for good, and so does the module."""
+        self.verbose, self.complaint = verbose, ""
+        C.llama_log_set(self.callback, None)
+
+    def _take(self, level: int, text: bytes, _: object) -> None:
+        line = text.decode("utf-8", "replace")
+        if self.verbose:
+            sys.stderr.write(line)
+        if level == ERROR and not self.complaint:
+            self.complaint = " ".join(line.split())
+
+
+_log = _Log()
+
+
+class Engine:
+    """A loaded model, its context and its batch.
+
+    Attributes:
+        cells: tokens that the memory holds, over all sequences.
+        longest: tokens that one sequence may have.
+        batch: tokens that one batch may have.
+        sequences: sequences that may live at once; number 0 is for a shared prefix.
+        vocabulary: its tokens.
+    """
+
+    def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool) -> None:
+        _log.start(verbose=verbose)
+        self._model = _load(path, settings)
+        try:
+            self._context = _make_context(self._model, path, settings)
+        except BaseException:
+            C.llama_model_free(self._model)
+            raise
+        self._memory = C.llama_get_memory(self._context)
+        self.vocabulary = Vocabulary(C.llama_model_get_vocab(self._model))
+        self.cells: int = C.llama_n_ctx(self._context)
+        self.longest: int = min(self.cells, C.llama_model_n_ctx_train(self._model))
+        self.batch: int = C.llama_n_batch(self._context)
+        self.sequences: int = C.llama_n_seq_max(self._context)
+        self._make_batch()
+
+    def too_long(self, what: str) -> TeacherError:
+        """Return the error that says what is too long for one sequence, and what to do."""
+        trained = C.llama_model_n_ctx_train(self._model)
+        hint = "raise teacher.context"
+        if self.longest == trained:
+            hint = f"the model was trained on {trained} tokens: use shorter texts or another model"
+        return TeacherError(f"{what} is too long for a context of {self.longest} tokens", hint)
+
+    def close(self) -> None:
+        """Free the context and the model. The engine must not be used again."""
+        C.llama_free(self._context)
+        C.llama_model_free(self._model)
+
+    def template(self) -> str:
+        """Return the chat template, empty when the file has none."""
+        found = C.llama_model_chat_template(self._model, None)
+        return found.decode("utf-8", "replace") if found else ""
+
+    def field(self, key: str) -> str:
+        """Return a field of the file's header as text, empty when there is none."""
+        buffer = ctypes.create_string_buffer(1024)
+        size = C.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget all sequences and whatever an interrupted call left in the batch."""
+        self._filled = 0
+        C.llama_memory_clear(self._memory, False)
+
+    def share(self, sequence: int) -> None:
+        """Let a sequence begin with everything that sequence 0 holds."""
+        C.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence."""
+        C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    # -- decoding -----------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """Tokens that the batch can still take."""
+        return self.batch - self._filled
+
+    def add(
+        self, tokens: Sequence[int], start: int, *, sequences: Sequence[int], logits: bool
+    ) -> int:
+        """Put tokens with positions from `start` into the batch; return the row of the last.
+
+        Each token belongs to all the sequences, which must be equal up to it. `logits` asks for
+        the last token's.
+        """
+        a, b = self._filled, self._filled + len(tokens)
+        self._token[a:b] = tokens
+        self._position[a:b] = range(start, start + len(tokens))
+        self._count[a:b] = len(sequences)
+        self._ids[a:b, : len(sequences)] = sequences
+        self._wanted[a:b] = 0
+        self._wanted[b - 1] = logits
+        self._filled = b
+        return b - 1
+
+    def decode(self) -> None:
+        """Send the batch through the model and empty it.
+
+        Raises:
+            NoSlot: when the memory has no place for it.
+            TeacherError: when llama.cpp fails.
+        """
+        self._batch.n_tokens, self._filled = self._filled, 0
+        _log.complaint = ""
+        code = C.llama_decode(self._context, self._batch)
+        if code == NO_SLOT:
+            raise NoSlot
+        if code:
+            raise TeacherError(f"llama.cpp cannot decode (code {code}): {_log.complaint}")
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Decode tokens as the whole of sequence 0, for others to share."""
+        for start in range(0, len(tokens), self.batch):
+            self.add(tokens[start : start + self.batch], start, sequences=(0,), logits=False)
+            self.decode()
+
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """Return the logits of a row of the last batch: a view that the next batch overwrites."""
+        pointer = C.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary.size,))
+
+    # -- sampling -----------------------------------------------------------------------------
+
+    def sampler(self, *, seed: int, temperature: float, top_p: float) -> Any:
+        """Return a chain of samplers; the caller frees it by `free_sampler`."""
+        chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+        if temperature == 0:
+            links = [C.llama_sampler_init_greedy()]
+        else:
+            links = [
+                C.llama_sampler_init_top_k(NUCLEUS),
+                C.llama_sampler_init_top_p(top_p, 1),
+                C.llama_sampler_init_temp(temperature),
+                C.llama_sampler_init_dist(seed % 0xFFFFFFFF),  # 0xFFFFFFFF means a random seed
+            ]
+        for link in links:
+            C.llama_sampler_chain_add(chain, link)
+        return chain
+
+    def sample(self, chain: Any, row: int) -> int:
+        """Draw a token from the logits of a row of the last batch."""
+        return int(C.llama_sampler_sample(chain, self._context, row))
+
+    def free_sampler(self, chain: Any) -> None:
+        """Free a chain of samplers."""
+        C.llama_sampler_free(chain)
+
+    def _make_batch(self) -> None:
+        """Lay out the arrays that C reads; `_ids` has a row of sequence numbers per token."""
+        self._filled = 0
+        self._token = np.zeros(self.batch, np.int32)
+        self._position = np.zeros(self.batch, np.int32)
+        self._count = np.zeros(self.batch, np.int32)
+        self._ids = np.zeros((self.batch, self.sequences), np.int32)
+        self._wanted = np.zeros(self.batch, np.int8)
+        rows = self._ids.ctypes.data + self._ids.strides[0] * np.arange(self.batch, dtype=np.uintp)
+        self._rows = rows.astype(np.uintp)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "token": self._token,
+            "pos": self._position,
+            "n_seq_id": self._count,
+            "seq_id": self._rows,
+            "logits": self._wanted,
+        }
+        kinds = dict(C.llama_batch._fields_)
+        self._batch = C.llama_batch()
+        for name, array in arrays.items():
+            setattr(self._batch, name, ctypes.cast(array.ctypes.data, kinds[name]))
+
+
+def _load(path: Path, settings: TeacherSettings) -> Any:
+    C.llama_backend_init()
+    params = C.llama_model_default_params()
+    params.n_gpu_layers = settings.gpu_layers
+    model = C.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        why = _log.complaint or "llama.cpp gives no reason"
+        hint = "it may need a newer llama-cpp-python, or more memory"
+        raise TeacherError(f"{path} cannot be loaded: {why}", hint)
+    if not C.llama_model_has_decoder(model):
+        C.llama_model_free(model)
+        raise TeacherError(f"{path} is not a model that writes", "use a GGUF of a chat model")
+    return model
+
+
+def _make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
+    params = C.llama_context_default_params()
+    params.n_ctx = settings.context
+    params.n_batch = params.n_ubatch = BATCH
+    params.n_seq_max = _sequences(model, settings)
+    params.n_threads = params.n_threads_batch = settings.threads or usable_cpus()
+    params.flash_attn_type = FLASH_AUTO
+    params.kv_unified = True
+    params.no_perf = True
+    context = C.llama_init_from_model(model, params)
+    if not context:
+        why = _log.complaint or "llama.cpp gives no reason"
+        message = f"{path}: no context of {settings.context} tokens can be made: {why}"
+        raise TeacherError(message, "lower teacher.context, or use a smaller model")
+    return context
+
+
+def _sequences(model: Any, settings: TeacherSettings) -> int:
+    """Scoring profits from as many as there can be; a recurrent model pays memory for each.
+
+    More than a batch has tokens would abort the process.
+    """
+    most = min(int(C.llama_max_parallel_sequences()), BATCH, settings.context)
+    if C.llama_model_is_recurrent(model) or C.llama_model_is_hybrid(model):
+        return min(settings.sequences + 1, most)
+    return most

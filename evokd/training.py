@@ -1,0 +1,168 @@
+"""How an encoder is fine-tuned: batches, goals and steps. Knows models and tensors, no files.
+
+Made for speed on a CPU: texts of like length share a batch, bfloat16 where it is native, and only
+the rows of the word table that the texts use are trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evokd.examples import Example
+from evokd.teacher.cpus import usable_cpus
+
+OnStep = Callable[[int, int], None]
+
+MIN_STEPS = 60
+WARMUP = 0.06
+SMOOTHING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is trained on, one entry a text.
+
+    Attributes:
+        tokens: the ids of every text.
+        goals: what the model should answer, [texts, labels], every row summing to 1.
+        scale: how much every text counts, [texts]; 1 on average.
+    """
+
+    tokens: list[list[int]]
+    goals: torch.Tensor
+    scale: torch.Tensor
+
+
+def targets(examples: Sequence[Example], labels: Sequence[str], *, soft: float) -> torch.Tensor:
+    """Return what every example should be answered with, [examples, labels].
+
+    Cross-entropy with this mixture is soft * KL(teacher || student) + (1 - soft) * CE with label
+    smoothing, but for a constant. Rows without the teacher's probabilities have the CE part only.
+    """
+    goals = np.full((len(examples), len(labels)), SMOOTHING / len(labels), dtype=np.float32)
+    for row, example in zip(goals, examples, strict=True):
+        row[labels.index(example.label)] += 1 - SMOOTHING
+        if example.soft:
+            teacher = np.asarray(example.soft, dtype=np.float32)
+            row[:] = (1 - soft) * row + soft * teacher / teacher.sum()
+    return torch.from_numpy(goals)
+
+
+def plan_batches(lengths: Sequence[int], size: int, *, epochs: int, seed: int) -> list[list[int]]:
+    """Return the batches of a whole training as row numbers: every row once in every epoch.
+
+    Rows are shuffled, then sorted by length within stretches of 16 batches, then the batches are
+    shuffled: little padding, and the order of training does not follow the length.
+    """
+    rng = np.random.default_rng(seed)
+    batches: list[list[int]] = []
+    per_epoch = -(-len(lengths) // size)
+    for _ in range(max(epochs, -(-MIN_STEPS // per_epoch))):
+        order = rng.permutation(len(lengths)).tolist()
+        epoch = []
+        for start in range(0, len(order), 16 * size):
+            stretch = sorted(order[start : start + 16 * size], key=lengths.__getitem__)
+            epoch += [stretch[i : i + size] for i in range(0, len(stretch), size)]
+        batches += [epoch[i] for i in rng.permutation(len(epoch))]
+    return batches
+
+
+def train(
+    model: Any,
+    rows: Rows,
+    batches: list[list[int]],
+    *,
+    pad: int,
+    learning_rate: float,
+    on_step: OnStep | None = None,
+) -> None:
+    """Take one AdamW step a batch: linear warm-up, linear decay, gradients clipped at norm 1."""
+    device, steps = model.device, len(batches)
+    goals, scale, bf16 = rows.goals.to(device), rows.scale.to(device), has_bf16(model.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True
+    )
+    warm = max(1, round(WARMUP * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: min((done + 1) / warm, (steps - done) / (steps - warm + 1))
+    )
+    model.train()
+    for step, batch in enumerate(batches, start=1):
+        ids, mask = pad_batch([rows.tokens[i] for i in batch], pad, device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            logits = model(input_ids=ids, attention_mask=mask).logits
+        losses = -(goals[batch] * logits.float().log_softmax(-1)).sum(-1)
+        (losses * scale[batch]).mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if on_step is not None:
+            on_step(step, steps)
+    model.eval()
+
+
+@contextmanager
+def used_rows_only(model: Any, tokens: list[list[int]], *, pad: int) -> Iterator[list[list[int]]]:
+    """Train only the rows of the word table that the texts use; put them back at the end.
+
+    Rows of absent words get no gradient, so the result is the same, and the optimiser no longer
+    walks over half of the model's weights for nothing. Yields the tokens renumbered. Ids up to
+    the padding id keep their numbers, because some encoders count positions from it.
+    """
+    full = model.get_input_embeddings()
+    used = sorted(set(range(pad + 1)).union(*tokens))
+    number = {token: i for i, token in enumerate(used)}
+    rows = torch.tensor(used, device=full.weight.device)
+    small = torch.nn.Embedding(
+        len(used),
+        full.embedding_dim,
+        padding_idx=full.padding_idx,
+        _weight=full.weight[rows].detach().clone(),
+    )
+    model.set_input_embeddings(small)
+    try:
+        yield [[number[token] for token in text] for text in tokens]
+    finally:
+        with torch.no_grad():
+            full.weight[rows] = small.weight
+        model.set_input_embeddings(full)
+
+
+def pad_batch(
+    tokens: list[list[int]], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, [texts, longest]."""
+    longest = max(map(len, tokens))
+    ids = torch.tensor([text + [pad] * (longest - len(text)) for text in tokens])
+    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in tokens])
+    return ids.to(device), mask.to(device)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 natively; emulated, it is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@contextmanager
+def use_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many CPU threads for a while; 0 means all that this process may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or usable_cpus())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

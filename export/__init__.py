@@ -1,0 +1,12 @@
+"""A trained student -> files that serve: ONNX, INT8, the gate, the model card, the seal."""
+
+from export.student import (
+    Attempt,
+    ExportReport,
+    StudentMeta,
+    add_scores,
+    export_student,
+    seal,
+)
+
+__all__ = ["Attempt", "ExportReport", "StudentMeta", "add_scores", "export_student", "seal"]

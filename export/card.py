@@ -1,0 +1,146 @@
+"""The model card (README.md) of a student, from its manifest alone. Needs no network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from serving import layout
+from serving.layout import Manifest, StudentFiles
+
+TYPES = {"accuracy": "accuracy", "macro_f1": "f1"}
+"""Measures that the hub's leaderboards know: ours -> theirs."""
+
+
+def write_card(root: Path, manifest: Manifest) -> Path:
+    """Write the student's README.md; return its path."""
+    target = StudentFiles(root).card
+    aside = target.with_name(f".{target.name}.aside")
+    aside.write_text(card(manifest), encoding="utf-8")
+    os.replace(aside, target)
+    return target
+
+
+def card(manifest: Manifest) -> str:
+    """Return the card: front matter for the hub, then what a reader should know."""
+    parts = [
+        *("---", *_front_matter(manifest), "---", ""),
+        *(f"# {manifest.name}", "", *_introduction(manifest), ""),
+        *("## Labels", "", *_labels(manifest), ""),
+        *_scores(manifest),
+        *("## How it was made", "", *_origin(manifest), ""),
+        *("## Quantisation", "", *_gate(manifest), ""),
+        *("## Use", "", *_use(manifest), ""),
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(manifest: Manifest) -> Iterator[str]:
+    yield "pipeline_tag: text-classification"
+    yield "library_name: transformers"
+    yield f"base_model: {_yaml(manifest.base_model)}"
+    yield "tags: [text-classification, onnx, evokd, knowledge-distillation, synthetic-data]"
+    results = [(name, values) for name, values in manifest.scores.items() if TYPES.keys() & values]
+    if not results:
+        return
+    yield "model-index:"
+    yield f"- name: {_yaml(manifest.name)}"
+    yield "  results:"
+    for name, values in results:
+        yield "  - task: {type: text-classification}"
+        yield f"    dataset: {{name: {_yaml(name)}, type: {_yaml(manifest.name)}}}"
+        yield "    metrics:"
+        for measure, kind in TYPES.items():
+            if measure in values:
+                yield f"    - {{type: {kind}, name: {measure}, value: {values[measure]:.4f}}}"
+
+
+def _introduction(manifest: Manifest) -> Iterator[str]:
+    yield f"A small text classifier for {_line(manifest.domain)}, distilled with evokd from"
+    yield f"`{_line(manifest.teacher)}`. It reads the first {manifest.max_length} tokens of a text."
+
+
+def _labels(manifest: Manifest) -> Iterator[str]:
+    yield from _table(("label", "meaning"), manifest.labels.items())
+
+
+def _scores(manifest: Manifest) -> Iterator[str]:
+    if not manifest.scores:
+        return
+    yield from ("## Scores", "")
+    rows = (
+        (name, measure, f"{value:g}")
+        for name, values in manifest.scores.items()
+        for measure, value in values.items()
+    )
+    yield from _table(("texts", "measure", "value"), rows)
+    yield ""
+
+
+def _origin(manifest: Manifest) -> Iterator[str]:
+    facts: dict[str, Any] = {
+        "teacher": manifest.teacher,
+        "base model": manifest.base_model,
+        **manifest.training,
+    }
+    share = facts.pop("synthetic_share", None)
+    if share is not None:
+        facts["share of synthetic training texts"] = f"{share:.1%}"
+    yield from _table(("fact", "value"), facts.items())
+
+
+def _gate(manifest: Manifest) -> Iterator[str]:
+    gate: Mapping[str, Any] = manifest.gate
+    tried = gate.get("tried", ())
+    if manifest.serve == layout.INT8:
+        yield f"INT8 (dynamic, per channel, embeddings included) is served: `{layout.INT8}`."
+    else:
+        yield f"No INT8 file passed the gate: full precision is served, `{layout.ONNX}`."
+    if not tried:
+        return
+    yield f"Probabilities of ONNX and torch differ by at most {gate['parity_max_diff']:.1e}."
+    yield f"Rungs were chosen for `{gate['isa']}`; the comparison is with full precision."
+    yield ""
+    heads = ("rung", "texts", "agreement", "macro F1 fp32", "macro F1 INT8", "passed", "why not")
+    yield from _table(heads, (_attempt(attempt) for attempt in tried))
+
+
+def _attempt(attempt: Mapping[str, Any]) -> tuple[object, ...]:
+    gate = attempt["gate"]
+    return (
+        attempt["rung"],
+        gate["texts"],
+        f"{gate['agreement']:.2%}",
+        f"{gate['macro_f1_fp32']:.4f}",
+        f"{gate['macro_f1_int8']:.4f}",
+        "yes" if gate["passed"] else "no",
+        "; ".join(gate["reasons"]) or "-",
+    )
+
+
+def _use(manifest: Manifest) -> Iterator[str]:
+    yield "```python"
+    yield "from transformers import pipeline"
+    yield 'classify = pipeline("text-classification", "path/to/this/folder")'
+    yield "```"
+    yield ""
+    yield f"With ONNX Runtime: `evokd serve path/to/this/folder` answers with `{manifest.serve}`."
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + " --- |" * len(heads)
+    for row in rows:
+        yield "| " + " | ".join(_line(str(cell)).replace("|", "\\|") for cell in row) + " |"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _yaml(text: str) -> str:
+    """Quote for YAML, of which a JSON string is one."""
+    return json.dumps(_line(text), ensure_ascii=False)

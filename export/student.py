@@ -1,0 +1,204 @@
+"""The whole export of a trained student: ONNX, the ladder of INT8 under the gate, card and seal."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evokd.errors import EvokdError, InputError
+from export.card import write_card
+from export.gate import PARITY, GateReport, compare, parity
+from export.onnx import export_onnx
+from export.quantize import Isa, Rung, isa, ladder, quantize
+from serving import layout
+from serving.layout import Manifest, StudentFiles
+from serving.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class StudentMeta:
+    """What the manifest and the card say of a student beside what export measures.
+
+    Attributes:
+        labels: name -> definition, in the order of the model's outputs.
+        max_length: tokens of a text that are read, special tokens included.
+        scores: set of texts -> measure -> value; see `serving.layout.Manifest`.
+        training: facts for the card: "synthetic_share" (0 to 1), "rounds", "seed", ...
+    """
+
+    name: str
+    domain: str
+    labels: Mapping[str, str]
+    max_length: int
+    base_model: str
+    teacher: str
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One rung of the ladder and what the gate said of it."""
+
+    rung: str
+    gate: GateReport
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What export made and measured.
+
+    Attributes:
+        passed: an INT8 file passed the gate; else full precision is served.
+        served: the ONNX file that answers, relative to the folder.
+        isa: the instruction set that the ladder was chosen for.
+        parity_max_diff: largest difference of a probability, torch against fp32 ONNX.
+        tried: the rungs in the order in which they were tried; the last one is the one served
+            when `passed`.
+        size_bytes: "onnx", and "int8" when it passed.
+    """
+
+    passed: bool
+    served: str
+    isa: Isa
+    parity_max_diff: float
+    tried: tuple[Attempt, ...]
+    size_bytes: dict[str, int]
+
+
+def export_student(
+    root: Path,
+    *,
+    texts: Sequence[str],
+    labels_of_texts: Sequence[str],
+    torch_probabilities: NDArray[Any],
+    meta: StudentMeta,
+    opset: int,
+    rungs: Sequence[Rung] | None = None,
+) -> ExportReport:
+    """Turn a saved Hugging Face folder into a sealed student folder.
+
+    Args:
+        texts: what the gate compares on; never test texts.
+        labels_of_texts: the right label of each.
+        torch_probabilities: what the trained model says of them in float32, [texts, labels].
+        meta: facts for manifest and card.
+        opset: ONNX operator set.
+        rungs: ways to quantise, in order; by this machine's instruction set when None.
+
+    Raises:
+        InputError: when the folder's labels are not `meta`'s.
+        EvokdError: when the model cannot be exported, or ONNX does not answer as torch does.
+    """
+    files = StudentFiles(root)
+    _check_labels(files, list(meta.labels))
+    # From here to the new seal the folder is no whole student.
+    files.manifest.unlink(missing_ok=True)
+    files.int8.unlink(missing_ok=True)
+    export_onnx(root, opset=opset)
+    fp32 = _probabilities(files, files.onnx, meta, texts)
+    difference = parity(torch_probabilities, fp32)
+    if not difference <= PARITY:
+        raise EvokdError(
+            f"{files.onnx}: its probabilities differ from torch's by {difference:.1e}",
+            f"the limit is {PARITY:.0e}; take a student model that exports faithfully",
+        )
+    target = isa()
+    tried = []
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=root) as aside:
+        candidate = Path(aside) / files.int8.name
+        for rung in ladder(target) if rungs is None else rungs:
+            quantize(files.onnx, candidate, rung=rung)
+            int8 = _probabilities(files, candidate, meta, texts)
+            gate = compare(
+                list(meta.labels), labels_of_texts, torch=torch_probabilities, fp32=fp32, int8=int8
+            )
+            tried.append(Attempt(rung.name, gate))
+            if gate.passed:
+                os.replace(candidate, files.int8)
+                break
+    report = _report(files, target, difference, tried)
+    seal(root, report, meta=meta)
+    return report
+
+
+def seal(root: Path, report: ExportReport, *, meta: StudentMeta) -> Manifest:
+    """Write the card and, last, the manifest."""
+    manifest = Manifest(
+        name=meta.name,
+        domain=meta.domain,
+        labels=dict(meta.labels),
+        max_length=meta.max_length,
+        serve=report.served,
+        base_model=meta.base_model,
+        teacher=meta.teacher,
+        scores={name: dict(values) for name, values in meta.scores.items()},
+        gate=json.loads(json.dumps(asdict(report))),
+        training=dict(meta.training),
+    )
+    write_card(root, manifest)
+    return layout.write_manifest(root, manifest)
+
+
+def add_scores(root: Path, scores: Mapping[str, Mapping[str, float]]) -> Manifest:
+    """Put scores that were measured after the export into the card and the manifest.
+
+    Raises:
+        InputError: when the folder is no whole student.
+        IntegrityError: when one of its files was changed since the export.
+    """
+    manifest = layout.read_manifest(root)
+    layout.verify(root, manifest)
+    merged = {**manifest.scores, **{name: dict(values) for name, values in scores.items()}}
+    manifest = replace(manifest, scores=merged)
+    write_card(root, manifest)
+    return layout.write_manifest(root, manifest)
+
+
+def _check_labels(files: StudentFiles, labels: list[str]) -> None:
+    try:
+        config = json.loads(files.config.read_text(encoding="utf-8"))
+        found = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{files.config}: has no readable labels", "give the folder of a saved student"
+        ) from error
+    if found != labels:
+        raise InputError(
+            f"{files.config}: id2label names {found} where the task names {labels}",
+            "train the student on this task",
+        )
+
+
+def _probabilities(
+    files: StudentFiles, model: Path, meta: StudentMeta, texts: Sequence[str]
+) -> NDArray[np.float32]:
+    predictor = Predictor(
+        model, files.tokenizer, labels=list(meta.labels), max_length=meta.max_length
+    )
+    return predictor.probabilities(texts)
+
+
+def _report(
+    files: StudentFiles, target: Isa, difference: float, tried: list[Attempt]
+) -> ExportReport:
+    passed = bool(tried) and tried[-1].gate.passed
+    sizes = {"onnx": files.onnx.stat().st_size}
+    if passed:
+        sizes["int8"] = files.int8.stat().st_size
+    return ExportReport(
+        passed=passed,
+        served=layout.INT8 if passed else layout.ONNX,
+        isa=target,
+        parity_max_diff=difference,
+        tried=tuple(tried),
+        size_bytes=sizes,
+    )
