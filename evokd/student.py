@@ -177,7 +177,7 @@ def fit(
         batches = plan_batches(
             list(map(len, tokens)), settings.batch_size, epochs=epochs, seed=seed
         )
-        counts = torch.tensor([1.0] * len(labels) if weights is None else list(weights))
+        counts = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
         scale = counts[[labels.index(example.label) for example in examples]]
         goals = targets(examples, labels, soft=settings.soft)
         with used_rows_only(model, tokens, pad=pad) as renumbered:

@@ -95,6 +95,7 @@ class _Desk:
         self.shared = shared
         self.waiting = deque(rows)
         self.live: list[_Row] = []
+        self.full = False  # the memory refused a batch, and no row has ended since
         self.free = list(range(min(side_by_side, engine.sequences - 1), 0, -1))
 
     def ended(self) -> Iterator[_Row]:
@@ -112,6 +113,8 @@ class _Desk:
 
     def _admit(self) -> None:
         """Let rows in while the memory can hold all that the live ones may come to need."""
+        if self.full:
+            return
         used = self.shared + sum(row.cells for row in self.live)
         while self.waiting and self.free and used + self.waiting[0].cells <= self.engine.cells:
             row = self.waiting.popleft()
@@ -161,10 +164,12 @@ class _Desk:
             raise TeacherError("the teacher's memory is full", "raise teacher.context")
         row = self.live[-1]
         self._vacate(row)
+        self.full = True
         self.waiting.appendleft(row)
 
     def _leave(self, row: _Row) -> None:
         self._vacate(row)
+        self.full = False
         self._free_sampler(row)
 
     def _vacate(self, row: _Row) -> None:

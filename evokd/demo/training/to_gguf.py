@@ -1,6 +1,6 @@
 """From a checkpoint to the GGUF that ships: written with the gguf package, quantised by llama.cpp.
 
-    python -m evokd.demo.training.to_gguf --out DIR [--type q8_0]
+python -m evokd.demo.training.to_gguf --out DIR [--type q8_0]
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def main() -> None:
     print(f"{small}: {small.stat().st_size / 1e6:.1f} MB")
 
 
-def write(
-    path: Path, shape: Shape, state: dict[str, torch.Tensor], tokenizer: Tokenizer
-) -> None:
+def write(path: Path, shape: Shape, state: dict[str, torch.Tensor], tokenizer: Tokenizer) -> None:
     """Write weights, vocabulary and chat template as a GGUF in half precision."""
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name(NAME)

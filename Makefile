@@ -1,0 +1,62 @@
+# Two commands on a fresh machine: make demo, make test. Needs Python 3.11+, make, gcc and cmake.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= runs/demo
+DATA ?=
+STUDENT ?= runs/demo/student
+TRAINING ?= runs/demo-teacher
+STAMP := $(VENV)/.installed
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-gpu check format bench demo-teacher clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP) ## Create .venv and install the locked set (5 to 10 minutes on 2 cores)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV). llama-cpp-python is built from source: 4 to 6 minutes on 2 cores."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@echo "torch is there; now the rest (llama-cpp-python compiles, be patient)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## Distil the built-in task with the built-in teacher (at most 5 minutes)
+	$(BIN)/evokd demo --out $(OUT)
+
+test: $(STAMP) ## Run the default tests (under 5 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## Run the long tests too
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-gpu: $(STAMP) ## Run the tests that need CUDA
+	$(BIN)/python -m pytest -m gpu
+
+check: $(STAMP) ## Format, lint, types, import direction
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format and fix what can be fixed
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+bench: $(STAMP) ## Measure training speed and latency (after make demo)
+	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.latency --student $(STUDENT)
+
+demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder (hours on 2 cores)
+	@test -n "$(DATA)" || { echo "give DATA=, the folder of the public data sets (see evokd/demo/teacher.md)"; exit 1; }
+	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING)
+	$(BIN)/python -m evokd.demo.training.to_gguf --out $(TRAINING)
+	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --json $(TRAINING)/fitness.json
+	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING)
+
+clean: ## Remove the environment, runs and caches
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
