@@ -35,8 +35,13 @@ class Calls:
         if self._teacher is None:
             if self._open is None:
                 raise ReplayMiss("the ledger lacks this call", "replay a finished run")
-            self._teacher = self._open()
-            self._same_model(self._teacher)
+            teacher = self._open()
+            try:
+                self._same_model(teacher)
+            except TeacherError:
+                teacher.close()
+                raise
+            self._teacher = teacher
         return self._teacher
 
     def close(self) -> None:

@@ -35,6 +35,11 @@ def text_id(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether the text can be stored; escapes in JSON may name half a character."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def normalise(text: str) -> str:
     """Return the form in which texts are compared: NFKC, case-folded, words and digits only."""
     folded = unicodedata.normalize("NFKC", text).casefold()

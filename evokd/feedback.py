@@ -54,28 +54,28 @@ def groups(tested: Sequence[tuple[Row, Prediction]], most: int) -> list[Group]:
             right[seen.label].append((said.margin, seen))
         else:
             wrong[seen.label, seen.predicted].append((said.confidence, seen))
-    for mistakes in wrong.values():
-        mistakes.sort(key=lambda pair: -pair[0])
-    for label in right:
-        # The right answers it was least sure of lie nearest to the border.
-        right[label].sort(key=lambda pair: pair[0])
+    for confident in wrong.values():
+        confident.sort(key=_first, reverse=True)
     made = []
     shown: Counter[tuple[str, str]] = Counter()
     for pair in _turns({pair: len(m) for pair, m in wrong.items()}, most):
         start = shown[pair]
         shown[pair] += SHOW_WRONG
-        mistakes = [seen for _, seen in wrong[pair][start : start + SHOW_WRONG]]
-        beside = sorted(
-            (pair_ for label in pair for pair_ in right[label]), key=lambda pair_: pair_[0]
-        )
-        made.append(Group(tuple(s for _, s in beside[:SHOW_RIGHT]), tuple(mistakes)))
+        mistakes = [seen for _, seen in wrong[pair][start : shown[pair]]]
+        # The right answers it was least sure of lie nearest to the border.
+        beside = sorted((entry for label in pair for entry in right[label]), key=_first)
+        made.append(Group(tuple(seen for _, seen in beside[:SHOW_RIGHT]), tuple(mistakes)))
     return made
+
+
+def _first(pair: tuple[float, Seen]) -> float:
+    return pair[0]
 
 
 def _turns(sizes: dict[tuple[str, str], int], most: int) -> list[tuple[str, str]]:
     """Return which confusion each group serves, the one with most mistakes unshown first."""
     left = dict(sizes)
-    turns = []
+    turns: list[tuple[str, str]] = []
     while left and len(turns) < most:
         pair = max(left, key=lambda p: (left[p], p))
         turns.append(pair)

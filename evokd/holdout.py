@@ -59,5 +59,5 @@ def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mappin
     for name in task.names:
         texts = [e.text for e in data.seed if e.label == name]
         texts += [row.example.text for row in kept if row.example.label == name]
-        shown[name] = texts[number :: max(1, len(texts) // 8)][:8]
+        shown[name] = texts[number :: max(1, len(texts) // 8)][:8] or texts
     return shown

@@ -69,7 +69,8 @@ def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> 
     logprobs = np.array(scored.logprobs, dtype=np.float64)
     probabilities = np.exp(logprobs - logprobs.max())
     probabilities /= probabilities.sum()
-    return probabilities[[list(order).index(name) for name in names]]
+    ordered: np.ndarray = probabilities[[list(order).index(name) for name in names]]
+    return ordered
 
 
 def _joined(names: Sequence[str], one: np.ndarray, other: np.ndarray) -> Labelled:

@@ -91,6 +91,8 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(TABLES)
         except sqlite3.DatabaseError as broken:
+            self._db.close()
+            self._lock.close()
             raise InputError(
                 f"{path}: not a ledger ({broken})", "start again in another folder"
             ) from broken
@@ -288,7 +290,8 @@ class Ledger:
 
     def _touch(self) -> None:
         self._db.execute(
-            "UPDATE attempts SET seen = ? WHERE number = ?", (self.clock(), self._attempt)
+            "UPDATE attempts SET seen = max(seen, ?) WHERE number = ?",
+            (self.clock(), self._attempt),
         )
 
     def _one(self, query: str, *values: object) -> Any:
@@ -314,7 +317,8 @@ def _lock(path: Path) -> Any:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    # Keys keep their order: that of the labels is the order of every probability vector.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _load(text: str | None) -> Any:

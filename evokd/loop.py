@@ -262,13 +262,15 @@ class Loop:
         kept = self.ledger.rows(split="train")
         for name in self.task.names if number else ():
             texts = [row.example.text for row in kept if row.example.label == name]
-            picked = rng.choice(len(texts), size=min(4, len(texts)), replace=False) if texts else []
-            shown[name] += [texts[i] for i in picked]
+            shown[name] += [texts[i] for i in rng.permutation(len(texts))[:4]]
         return shown
 
     def _least_sure(self, number: int) -> list[str]:
         """Return unlabelled texts that are still unknown, the student's least sure first."""
-        rest = [t for t in dict.fromkeys(self.data.unlabeled) if t not in self.known]
+        # Near-duplicates and leaks are dropped unlabelled; they must not come up every round.
+        tried = {row.example.text for row in self.ledger.rows() if row.example.origin == "pool"}
+        fresh = [t for t in dict.fromkeys(self.data.unlabeled) if t not in tried]
+        rest = [t for t in fresh if t not in self.known]
         if not rest or not self.task.loop.pool:
             return []
         top = self._student(number - 1).predict(rest).max(axis=1)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from evokd.examples import is_unicode
 from evokd.teacher import Written
 
 Reject = Literal["cut", "no json", "wrong shape", "no text"]
@@ -59,11 +60,13 @@ def parse_patterns(reply: Written) -> tuple[str, ...]:
 
 def _made(pairs: list[tuple[str, str]]) -> Texts:
     folded = [(kind, " ".join(text.split())) for kind, text in pairs]
-    good = tuple((kind, text) for kind, text in folded if 0 < len(text) <= MAX_TEXT)
+    good = tuple(
+        (kind, text) for kind, text in folded if 0 < len(text) <= MAX_TEXT and is_unicode(text)
+    )
     return Texts(good) if good else Texts(reject="no text")
 
 
-def _is_texts(value: object) -> bool:
+def _is_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 

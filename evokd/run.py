@@ -177,22 +177,33 @@ def identity(task: Task, data: TaskData) -> dict[str, Any]:
 def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
     """Refuse a folder of something else, or of a run with other settings; reads only."""
     if not files.ledger.exists():
-        if files.root.exists() and (not files.root.is_dir() or any(files.root.iterdir())):
+        lock = files.ledger.with_suffix(".lock")  # alone when a run was killed at its very start
+        if files.root.exists() and (not files.root.is_dir() or {*files.root.iterdir()} - {lock}):
             raise InputError(
                 f"{files.root}: is not empty and holds no run", "give --out a new folder"
             )
         return
-    try:
-        with closing(sqlite3.connect(f"file:{files.ledger}?mode=ro", uri=True)) as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
-    except sqlite3.DatabaseError as broken:
-        raise InputError(
-            f"{files.ledger}: not a ledger ({broken})", "give --out a new folder"
-        ) from broken
-    if row and (other := differences(json.loads(row[0]), identity(task, data))):
+    begun = _begun(files.ledger)
+    if begun and (other := differences(begun, identity(task, data))):
         raise InputError(
             f"{files.root}: was begun with other {', '.join(other)}", "give --out a new folder"
         )
+
+
+def _begun(ledger: Path) -> Any:
+    """Return the identity of the run in a ledger, or None when it was killed before that."""
+    # Reading a database in WAL mode makes files beside it; without a log nothing needs them.
+    mode = "mode=ro" if ledger.with_name(f"{ledger.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?{mode}", uri=True)) as db:
+            if db.execute("SELECT name FROM sqlite_master").fetchone() is None:
+                return None
+            row = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
+    except sqlite3.DatabaseError as broken:
+        raise InputError(
+            f"{ledger}: not a ledger ({broken})", "give --out a new folder"
+        ) from broken
+    return json.loads(row[0]) if row else None
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

@@ -59,13 +59,17 @@ class Task(Group):
     @field_validator("labels", mode="before")
     @classmethod
     def _texts(cls, labels: object) -> object:
-        """YAML reads bare yes, no, on and numbers as other types; an empty definition is None."""
+        """YAML reads bare yes, no, on and numbers as other types; an empty definition is None.
+
+        A definition of several lines is folded into one: prompts list a label a line.
+        """
         if not isinstance(labels, dict):
             return labels
         for name in labels:
             if not isinstance(name, str):
                 raise ValueError(f"the label {name!r} is not text; put it in quotes")
-        return {name: "" if about is None else about for name, about in labels.items()}
+        filled = {name: "" if about is None else about for name, about in labels.items()}
+        return {n: " ".join(a.split()) if isinstance(a, str) else a for n, a in filled.items()}
 
     @property
     def names(self) -> list[str]:
@@ -89,7 +93,7 @@ def load_task(path: Path) -> Task:
         raise InputError(f"{path}: cannot be read", "give the path of a task.yaml") from broken
     try:
         given = yaml.safe_load(text)
-    except yaml.YAMLError as broken:
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
         where = getattr(broken, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise InputError(f"{path}{line}: not YAML", "see `evokd init` for a sample") from broken
@@ -117,7 +121,8 @@ def _located(task: Task, folder: Path) -> Task:
 
 def _explained(path: Path, invalid: ValidationError) -> InputError:
     """Turn pydantic's first complaint into one line and a hint."""
-    first = invalid.errors()[0]
+    # A misspelt key is also a missing one; the spelling is what helps.
+    first = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         known = ", ".join(_fields(first["loc"][:-1]))
@@ -179,9 +184,14 @@ def load_data(task: Task) -> TaskData:
     """Read the task's files.
 
     Raises:
-        InputError: naming file and line; also when a label has no seed example.
+        InputError: naming file and line; also when a label has no seed example, or when
+            `selection.by` is gold and there is no dev file.
     """
     files, names = task.data, task.names
+    if task.selection.by == "gold" and files.dev is None:
+        raise InputError(
+            "selection.by is gold, but data.dev is missing", "give a dev file, or take by: auto"
+        )
     seed = tuple(Example(e.text, e.label, "seed") for e in read_examples(files.seed, names))
     missing = [name for name in names if name not in {e.label for e in seed}]
     if missing:

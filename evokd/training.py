@@ -16,10 +16,14 @@ import numpy as np
 import torch
 
 from evokd.examples import Example
-from evokd.teacher.cpus import usable_cpus
+from evokd.cpus import usable_cpus
 
 OnStep = Callable[[int, int], None]
 
+# One example a label and six epochs would be six steps, and leave the new head near its random
+# start. Mean accuracy from one example a label, learning rate 1e-4, four draws of seeds, on dev
+# texts of SNIPS and of nine MASSIVE intents: 0.646 and 0.503 after 30 steps, 0.666 and 0.537
+# after 60.
 MIN_STEPS = 60
 WARMUP = 0.06
 SMOOTHING = 0.05

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from evokd.scores import Scores
 from evokd.watch import Tick
@@ -47,7 +47,7 @@ class Live:
     def stage(self, title: str) -> None:
         """Print the title of a stage or round."""
         self._clear()
-        self.console.print(f"[bold]{escape(title)}[/bold]")
+        self.console.print(Text(title, style="bold"))
 
     def progress(self, what: str, total: int) -> Tick:
         """Show a bar; it stays until the next stage."""
@@ -62,7 +62,7 @@ class Live:
             return
         self.console.print("  the teacher on the student's mistakes:")
         for pattern in patterns[:WEAKNESSES_SHOWN]:
-            self.console.print(f"    [italic]{escape(pattern)}[/italic]")
+            self.console.print(Text(f"    {pattern}", style="italic"))
         if len(patterns) > WEAKNESSES_SHOWN:
             self.console.print(f"    and {len(patterns) - WEAKNESSES_SHOWN} more in the report")
 
@@ -90,7 +90,7 @@ class Live:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(f"  {escape(text)}")
+        self.console.print(Text(f"  {text}"))
 
     def _clear(self) -> None:
         for bar in list(self.bars.task_ids):
@@ -134,6 +134,8 @@ def show_summary(summary: Mapping[str, Any], out: Path) -> None:
         f"student: {out / 'student'}\nreport:  {out / 'report.html'}\n"
         f"serve it: evokd serve {out / 'student'}",
         soft_wrap=True,
+        markup=False,
+        emoji=False,
     )
 
 
@@ -144,7 +146,7 @@ def show_scores(scores: Scores) -> None:
         table.add_column(column, justify="left" if column == "label" else "right")
     for label, part in scores.per_label.items():
         shown = [f"{part[key]:.3f}" for key in ("precision", "recall", "f1")]
-        table.add_row(escape(label), *shown, str(part["support"]))
+        table.add_row(Text(label), *shown, str(part["support"]))
     console = Console(highlight=False)
     console.print(table)
     ece = "" if scores.ece is None else f", calibration error {scores.ece:.3f}"
@@ -162,7 +164,7 @@ def show_export(report: Mapping[str, Any]) -> None:
         gate = attempt["gate"]
         verdict = "passed" if gate["passed"] else "; ".join(gate["reasons"])
         figures = [f"{gate[k]:.4f}" for k in ("agreement", "macro_f1_fp32", "macro_f1_int8")]
-        table.add_row(attempt["rung"], *figures, verdict)
+        table.add_row(attempt["rung"], *figures, Text(verdict))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"served: {report['served']}, sizes: {report['size_bytes']}")

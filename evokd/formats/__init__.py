@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from evokd.errors import InputError
-from evokd.examples import Example
+from evokd.examples import Example, is_unicode
 from evokd.formats import csv, jsonl
 
 # A reader yields (line number, record) and raises InputError naming file and line.
@@ -55,7 +55,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             empty = False
             yield pair
     except UnicodeDecodeError as broken:
-        raise InputError(f"{path}: not UTF-8 text ({broken})", "save it as UTF-8") from broken
+        line = _undecodable(path)
+        raise InputError(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8") from broken
     except OSError as broken:
         raise InputError(f"{path}: cannot be read ({broken.strerror})") from broken
     if empty:
@@ -66,4 +67,17 @@ def _text(path: Path, line: int, record: dict[str, object]) -> str:
     text = record.get("text")
     if not isinstance(text, str) or not text.strip():
         raise InputError(f'{path}, line {line}: no "text"', "give every record a text")
+    if not is_unicode(text):
+        raise InputError(f"{path}, line {line}: half of a character", "write it whole or drop it")
     return text.strip()
+
+
+def _undecodable(path: Path) -> int:
+    """Return the first line that is not UTF-8; a reader's own position is inside its buffer."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return number

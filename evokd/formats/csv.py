@@ -27,4 +27,8 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
                     )
                 yield reader.line_num, dict(record)
         except csv.Error as broken:
-            raise InputError(f"{path}, line {reader.line_num}: {broken}") from broken
+            # The last whole row ends at line_num; an open quote runs on to the end of the file.
+            raise InputError(
+                f"{path}, line {reader.line_num + 1}: {broken}",
+                "quote a field as a whole, and double the quotes in it",
+            ) from broken

@@ -60,7 +60,7 @@ class LlamaCppTeacher:
         """The model's own name, with its quantisation, as in "Qwen3 4B Q4_K_M"."""
         with self._lock:
             name, kind = (self._open().field(f"general.{key}") for key in ("name", "file_type"))
-        kinds = {str(int(t)): t.name.split("_", 1)[1] for t in gguf.LlamaFileType}
+        kinds = {str(int(t)): t.name.split("_", 1)[-1] for t in gguf.LlamaFileType}
         return f"{name or self._path.stem} {kinds.get(kind, '')}".strip()
 
     @cached_property

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
-from evokd.teacher.cpus import usable_cpus
+from evokd.cpus import usable_cpus
 from evokd.teacher.vocabulary import Vocabulary
 
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
@@ -28,7 +28,7 @@ NUCLEUS = 1000  # likeliest tokens that top_p looks at: sorting them all costs m
 NO_SLOT = 1  # what llama_decode returns when the memory has no place for the batch
 
 
-class NoSlot(Exception):
+class NoSlot(TeacherError):
     """The memory has no place for this batch; nothing was decoded."""
 
 
@@ -158,7 +158,7 @@ class Engine:
         _log.complaint = ""
         code = C.llama_decode(self._context, self._batch)
         if code == NO_SLOT:
-            raise NoSlot
+            raise NoSlot("the teacher's memory is full", "raise teacher.context")
         if code:
             raise TeacherError(f"llama.cpp cannot decode (code {code}): {_log.complaint}")
 

@@ -14,7 +14,6 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from evokd.errors import TeacherError
 from evokd.teacher import OnScored, Scored
 from evokd.teacher.choices import Step, Tree, trees
 from evokd.teacher.heads import groups
@@ -160,7 +159,7 @@ def _decode_wave(engine: Engine, wave: list[_Part], *, shared: int) -> list[_Par
         return wave
     except NoSlot:
         if len(wave) == 1:
-            raise TeacherError("the teacher's memory is full", "raise teacher.context") from None
+            raise
     finally:
         for sequence in (s for own in owned for s in own):
             engine.drop(sequence)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evokd.errors import TeacherError
 from evokd.teacher import Generate, OnWritten, Written
 from evokd.teacher.heads import common_head
 from evokd.teacher.native import Engine, NoSlot
@@ -134,6 +133,8 @@ class _Desk:
         try:
             self.engine.decode()
         except NoSlot:
+            if len(self.live) == 1:
+                raise
             self._park()
             return []
         ended = []
@@ -160,8 +161,6 @@ class _Desk:
 
     def _park(self) -> None:
         """Send the youngest row back to wait; it will go on from the tokens that it has."""
-        if len(self.live) == 1:
-            raise TeacherError("the teacher's memory is full", "raise teacher.context")
         row = self.live[-1]
         self._vacate(row)
         self.full = True

@@ -220,7 +220,9 @@ def simulate(
     rows = corpus.matrix[[corpus.row_of[t] for t, _ in tested]]
     closeness = rows @ centre.T + noise.normal(0, 0.03, (len(tested), len(names)))
     guesses = closeness.argmax(axis=1)
-    right, wrong, pull = [], [], {}
+    right: list[Seen] = []
+    wrong: list[Seen] = []
+    pull: dict[str, list[str]] = {}
     for i, (text, label) in enumerate(tested):
         seen = Seen(text, label, names[int(guesses[i])])
         (right if seen.right else wrong).append(seen)

@@ -57,7 +57,8 @@ class Block(nn.Module):
         seen = F.scaled_dot_product_attention(q, k, v.contiguous(), attn_mask=mask)
         x = x + self.out(seen.transpose(1, 2).reshape(rows, length, width))
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        grown: Tensor = x + self.down(F.silu(gate) * up)
+        return grown
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -90,12 +91,13 @@ class TinyLlama(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Tokens and positions [rows, length] -> hidden states [rows, length, width]."""
-        angles = positions[:, None, :, None].float() * self.speeds
+        angles = positions[:, None, :, None].float() * self.get_buffer("speeds")
         rotation = (angles.cos(), angles.sin())
         x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x, rotation, mask)
-        return self.norm(x)
+        hidden: Tensor = self.norm(x)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [n, width] -> logits [n, vocabulary], by the tied embedding."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from evokd.demo.training.conversations import Corpus, Tree, make_tree
 
@@ -59,7 +60,7 @@ def plain(tree: Tree) -> str:
     return tree.head + "".join(text for branch in tree.branches for text, _ in branch)
 
 
-class Packer:
+class Packer(Dataset[Batch]):
     """Steps -> batches: a map-style data set, so that any step can be made again alone."""
 
     def __init__(

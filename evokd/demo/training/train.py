@@ -60,7 +60,7 @@ def train(args: argparse.Namespace) -> None:
     make = {"rows": args.rows, "length": args.length}
     batches = Packer(corpus, tokenizer, steps=args.steps, seed=args.seed, **make)
     probe = Packer(checked, tokenizer, steps=4, seed=args.seed + 1, **make)
-    loader = DataLoader(
+    loader: DataLoader[Batch] = DataLoader(
         batches, batch_size=None, sampler=range(start, args.steps), num_workers=1, prefetch_factor=4
     )
     began, seen = time.monotonic(), 0
@@ -122,7 +122,7 @@ def train_step(
         logits = model.logits(hidden)
     losses = F.cross_entropy(logits.float(), moved.target[learned], reduction="none")
     weight = moved.weight[learned]
-    (losses * weight).sum().div(weight.sum()).backward()
+    (losses * weight).sum().div(weight.sum()).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
         optimiser.step()

@@ -1,0 +1,1 @@
+"""Numbers, each with the command that makes it: `python -m benchmarks.<name> --json FILE`."""

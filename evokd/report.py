@@ -1,0 +1,261 @@
+"""report.html: what a run did and how good its student is, in one file that asks for nothing else.
+
+Reads the ledger and never a model. What is worth telling is collected here; `rounds_told` holds
+the story of the rounds, `figures` places the marks of pictures, the template lays it all out.
+Every text is escaped by the template: nothing is ever marked as safe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evokd import __version__, prompts
+from evokd.errors import MissingExtra
+from evokd.figures import Chart, Mark, chart, heat, log_bars, short
+from evokd.ledger import Ledger, Row
+from evokd.loop import selects_by_gold
+from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
+from evokd.task import Task, TaskData
+
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+except ImportError as missing:
+    raise MissingExtra("teacher", missing) from missing
+
+MEASURES = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
+LATENCY_ROWS = {
+    "torch": "student, torch",
+    "onnx": "student, ONNX",
+    "int8": "student, INT8",
+    "teacher_score": "teacher, scores the labels",
+    "teacher_generate": "teacher, writes the label",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a run's records say, each read once; a part that the run has not reached is {}."""
+
+    task: Task
+    data: TaskData
+    ledger: Ledger
+    results: list[dict[str, Any]]
+    rows: list[Row]
+    seed_only: dict[str, Any]
+    scores: dict[str, Any]
+    export: dict[str, Any]
+    latency: dict[str, Any]
+
+    @property
+    def split(self) -> str:
+        """The gold texts that the headline is about: "test", else "dev", else ""."""
+        return "test" if self.data.test else "dev" if self.data.dev else ""
+
+    @property
+    def served(self) -> str:
+        """The precision that answers."""
+        return "int8" if self.export.get("passed") else "fp32"
+
+    def before(self, split: str) -> dict[str, Any] | None:
+        """Return the scores of the better of the two students that saw the seeds alone."""
+        tried = [part[split] for part in self.seed_only.values() if part.get(split)]
+        return max(tried, key=lambda s: float(s["accuracy"]), default=None)
+
+    def after(self, split: str) -> dict[str, Any] | None:
+        """Return the scores of the student that is served."""
+        found: dict[str, Any] | None = self.scores.get(self.served, {}).get(split)
+        return found
+
+
+def write_report(path: Path, task: Task, data: TaskData, ledger: Ledger) -> None:
+    """Write the report of a run; a run that is not finished is told as far as it came."""
+    html = environment().get_template("report.html.j2").render(content(task, data, ledger))
+    aside = path.with_suffix(".part")
+    # A lone surrogate is no character that a file can hold; it must not cost the report.
+    aside.write_text(html, encoding="utf-8", errors="backslashreplace")
+    os.replace(aside, path)
+
+
+def environment() -> Environment:
+    """Return what renders the template: everything escaped, a missing name is an error."""
+    made = Environment(
+        loader=PackageLoader("evokd", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "percent": lambda v: "–" if v is None else f"{100 * v:.1f}\u202f%",
+        "number": lambda v: "–" if v is None else f"{v:,}".replace(",", "\u202f"),
+        "megabytes": lambda v: "–" if v is None else f"{v / 1e6:.1f}\u202fMB",
+        "milliseconds": lambda v: "–" if v is None else f"{v:.2f}" if v < 10 else f"{v:.0f}",
+        "times": lambda v: "–" if v is None else f"{v:.1f}\u202f×" if v < 10 else f"{v:.0f}\u202f×",
+        "short": short,
+    }
+    return made
+
+
+def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    told = Told(
+        task,
+        data,
+        ledger,
+        ledger.results(),
+        ledger.rows(),
+        *((ledger.stage(name) or {}) for name in ("seed_only", "scores", "export", "latency")),
+    )
+    by_gold = selects_by_gold(task, data)
+    return {
+        "task": task,
+        "version": __version__,
+        "prompts_version": prompts.VERSION,
+        "teacher": (ledger.meta("teacher") or {}).get("name", "unknown"),
+        "by_gold": by_gold,
+        "headline": headline(told),
+        "scores": score_table(told),
+        "final": ledger.stage("final") or {},
+        "charts": [(title, learning_curve(told, key, by_gold=by_gold)) for key, title in MEASURES],
+        "written": written_rounds(told.rows, told.results),
+        "cut": cut_texts(told.rows),
+        "tested": tested_rounds(told.results),
+        "confusions": confusions(told),
+        "per_label": per_label(told),
+        "weaknesses": weaknesses(ledger, told.results),
+        "export": told.export,
+        "latency": latency_table(told.latency),
+        "asked": asked(told),
+        "settings": settings(task),
+        "seconds": ledger.seconds(),
+        "counts": {name: len(getattr(data, name)) for name in ("seed", "unlabeled", "dev", "test")},
+    }
+
+
+def headline(told: Told) -> dict[str, Any]:
+    """Return the figures of the first screen."""
+    before, after = told.before(told.split), told.after(told.split)
+    size, ratio = told.export.get("size_bytes", {}), told.latency.get("ratio", {})
+    served = "int8" if told.served == "int8" else "onnx"
+    return {
+        "split": told.split,
+        "served": "INT8" if served == "int8" else "full precision",
+        "texts": after and after["n"],
+        "scores": [
+            (title, before and before[key], after and after[key]) for key, title in MEASURES
+        ],
+        "size": size.get(served),
+        "full_size": size.get("onnx"),
+        "ms": ((told.latency.get("latency_ms") or {}).get(served) or {}).get("p50"),
+        "score_ratio": ratio.get("teacher_score_over_served"),
+        "generate_ratio": ratio.get("teacher_generate_over_served"),
+        "tokens": _tokens(told.ledger.call_totals()),
+    }
+
+
+def score_table(told: Told) -> list[dict[str, Any]]:
+    """Return the scores on gold texts of every student that was measured."""
+    students = [
+        ("seeds alone, fine-tuned", told.seed_only.get("fine_tuned", {})),
+        ("seeds alone, nearest centroid of embeddings", told.seed_only.get("centroid", {})),
+        ("final student, full precision", told.scores.get("fp32", {})),
+        ("final student, INT8", told.scores.get("int8", {})),
+    ]
+    return [
+        {"name": name, "dev": part.get("dev"), "test": part.get("test")}
+        for name, part in students
+        if part
+    ]
+
+
+def learning_curve(told: Told, measure: str, *, by_gold: bool) -> Chart | None:
+    """Return one measure over the teacher's tokens: seeds alone, every round, final student."""
+    sets = [("teacher-made dev", "made", "dev", "")] if not by_gold else []
+    sets += [("gold dev", "gold", "gold_dev", "dev"), ("test", "test", "test", "test")]
+    marks: dict[tuple[str, str], list[Mark]] = {}
+    for name, key, field, split in sets:
+        line = marks[name, key] = []
+        if before := told.before(split):
+            line.append(Mark(0, before[measure], "seeds alone"))
+        for result in told.results:
+            if scored := result[field]:
+                title = f"round {result['round']}" + " (rolled back)" * result["rolled_back"]
+                tokens = _tokens(result["tokens"])
+                line.append(Mark(tokens, scored[measure], title, result["rolled_back"]))
+        if after := told.after(split):
+            line.append(Mark(None, after[measure], "final student"))
+    if not by_gold and measure == "macro_f1":
+        final = told.ledger.stage("final") or {}
+        if (made := final.get("dev_macro_f1", {}).get(final.get("chosen"))) is not None:
+            marks["teacher-made dev", "made"].append(Mark(None, made, "final student"))
+    return chart(marks)
+
+
+def confusions(told: Told) -> list[tuple[str, Any]]:
+    """Return the heat maps before and after, each (title, rows of cells); [] without gold texts."""
+    pairs = [
+        ("Before: seeds alone, fine-tuned", told.seed_only.get("fine_tuned", {}).get(told.split)),
+        (f"After: final student, {headline(told)['served']}", told.after(told.split)),
+    ]
+    return [(title, heat(scored["confusion"])) for title, scored in pairs if scored]
+
+
+def per_label(told: Told) -> list[dict[str, Any]]:
+    """Return every label with its definition, its texts and its F1 before and after."""
+    before = told.seed_only.get("fine_tuned", {}).get(told.split)
+    after = told.after(told.split)
+    seeds = Counter(e.label for e in told.data.seed)
+    trained = Counter(row.example.label for row in told.rows if row.split == "train")
+
+    def f1(scored: dict[str, Any] | None, name: str) -> Any:
+        return scored and scored["per_label"][name]["f1"]
+
+    return [
+        {
+            "name": name,
+            "about": about,
+            "seeds": seeds[name],
+            "trained": trained[name],
+            "support": after and after["per_label"][name]["support"],
+            "before": f1(before, name),
+            "after": f1(after, name),
+        }
+        for name, about in told.task.labels.items()
+    ]
+
+
+def latency_table(latency: dict[str, Any]) -> dict[str, Any]:
+    """Return the latency stage with titles and the lengths of the bars; {} when not measured."""
+    if not latency:
+        return {}
+    measured = latency["latency_ms"]
+    lengths = log_bars({name: row["p50"] for name, row in measured.items() if row})
+    rows = [
+        {"title": title, "row": measured.get(name), "bar": lengths.get(name), "key": name}
+        for name, title in LATENCY_ROWS.items()
+    ]
+    return latency | {"rows": rows}
+
+
+def asked(told: Told) -> list[dict[str, Any]]:
+    """Return what was asked of the teacher: for every round, for the gate, and in all."""
+    scopes = [(f"round {r['round']}", f"round {r['round']}/") for r in told.results]
+    parts = [
+        {"name": name, **told.ledger.call_totals(scope)}
+        for name, scope in (*scopes, ("texts for the gate", "gate "), ("in all", ""))
+    ]
+    return [part for part in parts if part["calls"] or part["name"] == "in all"]
+
+
+def settings(task: Task) -> list[tuple[str, dict[str, Any]]]:
+    """Return the groups of the resolved settings, every default included."""
+    groups = {n: g for n, g in task.settings().items() if isinstance(g, dict) and n != "labels"}
+    return list(groups.items())
+
+
+def _tokens(totals: dict[str, int]) -> int:
+    return totals["tokens_in"] + totals["tokens_out"]

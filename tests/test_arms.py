@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import LABELS, ScriptedTeacher, make_task, texts_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evokd import prompts
+from evokd.arms import COVER_TEXTS, View, _some, analysis_requests, cover_requests, evokd, static
+from evokd.calls import Calls
+from evokd.feedback import Group
+from evokd.ledger import Ledger
+from evokd.prompts import STYLES, Seen
+from evokd.replies import parse_hard_easy, parse_list
+from evokd.teacher import Written
+from evokd.watch import Silent
+
+GROUPS = (
+    Group((Seen("sunny", "weather", "weather"),), (Seen("loud rain", "weather", "music"),)),
+    Group((), (Seen("wake song", "alarm", "music"), Seen("timer", "alarm", "weather"))),
+)
+SEEDS = {label: [e.text for e in texts_of(1, 1, [label])] for label in LABELS}
+
+
+class Asked:
+    """A view over a fresh ledger, and the teacher behind it."""
+
+    def __init__(self, folder: Path, teacher: ScriptedTeacher, **plan: Any) -> None:
+        self.teacher = teacher
+        self.ledger = Ledger(folder / "run.db")
+        planned = {"groups": [], "cover": {}, "examples": SEEDS} | plan
+        calls = Calls(self.ledger, lambda: teacher)
+        task = make_task(folder / "task")
+        self.view = View(task, calls, "round 1", planned, Silent().progress)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Asked]:
+    made = Asked(
+        tmp_path,
+        ScriptedTeacher(faulty=0),
+        groups=[g.to_json() for g in GROUPS],
+        cover={"alarm": 2, "music": 1},
+    )
+    yield made
+    made.ledger.close()
+
+
+def test_static_asks_for_every_planned_label_and_shows_no_feedback(asked: Asked) -> None:
+    proposed = static(asked.view)
+    assert Counter(p.source for p in proposed.texts).keys() == {"alarm", "music"}
+    assert {p.origin for p in proposed.texts} == {"cover"}
+    assert proposed.weaknesses == ()
+    assert len(asked.teacher.asked) == 3
+    shown = "\n".join(r.messages[-1].content for r in asked.teacher.asked)
+    assert shown.count("new texts of the class alarm, ") == 2
+    assert "It got these texts wrong" not in shown
+
+
+def test_every_text_names_the_call_that_wrote_it(asked: Asked) -> None:
+    proposed = evokd(asked.view)
+    assert {p.origin for p in proposed.texts} == {"hard", "easy", "cover"}
+    for proposal in proposed.texts:
+        assert proposal.call is not None
+        reply = asked.ledger.reply(proposal.call)
+        assert reply is not None
+        said = Written(reply[0]["text"], "stop", 0, 0, 0)
+        parse = parse_list if proposal.origin == "cover" else parse_hard_easy
+        assert (proposal.origin, proposal.text) in parse(said).texts
+
+
+def test_evokd_writes_in_the_conversation_of_the_analysis(asked: Asked) -> None:
+    proposed = evokd(asked.view)
+    analyses = asked.teacher.asked[:2]
+    assert [r.messages for r in analyses] == [
+        prompts.ask_analysis(asked.view.task.domain, asked.view.task.labels, g.right, g.wrong)
+        for g in GROUPS
+    ]
+    for analysis, written in zip(analyses, asked.teacher.asked[2:4], strict=True):
+        assert written.messages[:-2] == analysis.messages
+        assert written.messages[-2].role == "assistant"
+        assert "Write 2 new texts that it would get wrong" in written.messages[-1].content
+    assert [len(patterns) for patterns in proposed.weaknesses] == [2, 2]
+    assert {p.source for p in proposed.texts} == {"group 1", "group 2", "alarm", "music"}
+
+
+def test_the_plan_says_all_that_is_asked_first(asked: Asked) -> None:
+    """What a plan's requests promise is what the arm asks, so that a resumed round finds it."""
+    promised = [*analysis_requests(asked.view), *(r for _, r in cover_requests(asked.view))]
+    evokd(asked.view)
+    assert [r for r in asked.teacher.asked if r in promised] == promised
+    assert len(asked.teacher.asked) == len(promised) + len(GROUPS)
+
+
+def test_seeds_are_all_different_and_follow_the_scope(asked: Asked) -> None:
+    evokd(asked.view)
+    seeds = [r.seed for r in asked.teacher.asked]  # type: ignore[union-attr]
+    assert len(set(seeds)) == len(seeds)
+    later = replace(asked.view, scope="round 2")
+    assert not {r.seed for r in analysis_requests(later)} & set(seeds)
+
+
+def test_no_groups_is_no_analysis(tmp_path: Path) -> None:
+    asked = Asked(tmp_path, ScriptedTeacher(faulty=0), cover={"weather": 1})
+    proposed = evokd(asked.view)
+    assert len(asked.teacher.asked) == 1
+    assert {p.source for p in proposed.texts} == {"weather"}
+    asked.ledger.close()
+
+
+def test_bad_replies_are_counted_by_reason(tmp_path: Path) -> None:
+    groups = [g.to_json() for g in GROUPS] * 6
+    asked = Asked(tmp_path, ScriptedTeacher(faulty=1), groups=groups, cover={"weather": 6})
+    proposed = evokd(asked.view)
+    assert proposed.texts == ()
+    assert sum(proposed.rejects.values()) == 12 + 6
+    assert proposed.rejects.keys() == {"cut", "no json", "wrong shape"}
+    asked.ledger.close()
+
+
+def test_every_style_comes_round_before_one_comes_again(asked: Asked) -> None:
+    view = replace(asked.view, plan={**asked.view.plan, "cover": {"music": 2 * len(STYLES)}})
+    contents = [request.messages[0].content for _, request in cover_requests(view)]
+    used = [next(s for s in STYLES if f"the class music, {s}. " in c) for c in contents]
+    assert Counter(used) == dict.fromkeys(STYLES, 2)
+    assert all(f"Write {COVER_TEXTS} new texts" in content for content in contents)
+
+
+@given(st.lists(st.text(), max_size=6, unique=True), st.integers(0, 2**31))
+def test_some_examples_are_one_to_three_different_ones(examples: list[str], pick: int) -> None:
+    shown = _some(examples, pick)
+    assert len(set(shown)) == len(shown)
+    assert set(shown) <= set(examples)
+    assert min(1, len(examples)) <= len(shown) <= 3

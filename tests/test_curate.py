@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import random
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evokd.curate import NEAR, Known, curate
+from evokd.examples import jaccard, normalise, trigrams
+
+WORDS = """play some jazz music in the kitchen please
+set an alarm for ten tomorrow rain""".split()  # noqa: SIM905
+sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
+anything = st.one_of(sentences, st.text(max_size=20))
+
+
+def known(*pairs: tuple[str, str]) -> Known:
+    index = Known()
+    for text, source in pairs:
+        index.add(text, source)
+    return index
+
+
+def variants(seed: int, count: int) -> list[str]:
+    """Sentences of which many are one small edit away from another."""
+    rng = random.Random(seed)
+    base = [" ".join(rng.choices(WORDS, k=rng.randint(4, 12))) for _ in range(count // 3)]
+    edited = []
+    for _ in range(count - len(base)):
+        words = rng.choice(base).split()
+        words[rng.randrange(len(words))] = rng.choice(["a", "now", "lamp", "jazzy"])
+        edited.append(" ".join(words))
+    return base + edited
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(anything, max_size=12), st.lists(anything, max_size=6))
+def test_neither_invents_nor_loses(texts: list[str], old: list[str]) -> None:
+    curated = curate(texts, known(*((text, "train") for text in old)))
+    assert sorted([*curated.kept, *curated.dropped]) == list(range(len(texts)))
+    assert set(curated.dropped.values()) <= {"empty", "duplicate", "near-duplicate"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(anything, max_size=12), st.lists(anything, max_size=6))
+def test_never_misses_an_exact_duplicate(texts: list[str], old: list[str]) -> None:
+    curated = curate(texts, known(*((text, "train") for text in old)))
+    kept = [normalise(texts[i]) for i in curated.kept]
+    assert len(set(kept)) == len(kept)
+    assert not set(kept) & {normalise(text) for text in old}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(sentences, max_size=15), st.lists(sentences, max_size=8), st.randoms())
+def test_the_order_of_the_known_texts_does_not_matter(
+    texts: list[str], old: list[str], rng: random.Random
+) -> None:
+    pairs = [(text, ("train", "dev", "test")[len(text) % 3]) for text in old]
+    shuffled = rng.sample(pairs, len(pairs))
+    assert curate(texts, known(*pairs)) == curate(texts, known(*shuffled))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(sentences, max_size=15))
+def test_case_and_punctuation_do_not_matter(texts: list[str]) -> None:
+    loud = [f"  {text.upper()}!! " for text in texts]
+    assert curate(loud, Known()) == curate(texts, Known())
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000))
+def test_every_kept_pair_is_below_the_threshold_and_every_drop_is_above_it(seed: int) -> None:
+    texts = variants(seed, 240)
+    curated = curate(texts, Known())
+    grams = [trigrams(text) for text in texts]
+    kept = curated.kept
+    assert all(
+        jaccard(grams[one], grams[other]) < NEAR
+        for place, one in enumerate(kept)
+        for other in kept[:place]
+    )
+    for dropped in curated.dropped:
+        earlier = [i for i in kept if i < dropped]
+        assert max(jaccard(grams[dropped], grams[i]) for i in earlier) >= NEAR
+
+
+def test_reasons() -> None:
+    index = known(
+        ("play some jazz in the kitchen", "train"),
+        ("wake me up at ten tomorrow morning", "dev"),
+        ("will it rain in paris this weekend", "test"),
+    )
+    texts = [
+        "Play some jazz in the kitchen!",
+        "play some jazz in the kitchens",
+        "wake me up at ten tomorrow morning",
+        "will it rain in paris this weekends",
+        "123 ...",
+        "",
+        "add this song to my list",
+        "add this song to my list.",
+        "add this song to my lists",
+    ]
+    assert curate(texts, index).reasons == (
+        "duplicate",
+        "near-duplicate",
+        "leak: dev",
+        "leak: test",
+        "empty",
+        "empty",
+        "",
+        "duplicate",
+        "near-duplicate",
+    )
+
+
+def test_a_leak_is_named_before_a_duplicate() -> None:
+    text = "play some jazz in the kitchen"
+    index = known((text, "train"), (text, "dev"), (f"{text}s", "test"))
+    assert curate([text], index).reasons == ("leak: test",)
+    assert index.match(text) == "test"
+
+
+def test_match_gives_the_source_or_none() -> None:
+    index = known(("play some jazz in the kitchen", "seed"))
+    assert index.match("Play some jazz, in the kitchen") == "seed"
+    assert index.match("set an alarm") is None
+    assert "PLAY some jazz in the kitchen" in index
+    assert "play some jazz in the kitchens" not in index
+
+
+def test_curate_leaves_the_index_as_it_was() -> None:
+    index = Known()
+    assert curate(["set an alarm"], index) == curate(["set an alarm"], index)
+
+
+def test_texts_in_any_script_count_as_texts() -> None:
+    assert curate(["早上好", "שלום", "नमस्ते"], Known()).reasons == ("", "", "")
+
+
+def test_five_hundred_texts_against_five_hundred_take_seconds_at_most() -> None:
+    texts = variants(1, 500)
+    start = time.perf_counter()
+    curate(texts, known(*((text, "train") for text in variants(2, 500))))
+    assert time.perf_counter() - start < 10  # under 1 s alone; machines are shared

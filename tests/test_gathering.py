@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import LABELS, ScriptedTeacher, make_task, prompts_of, texts_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evokd.arms import Proposal, View
+from evokd.calls import Calls
+from evokd.curate import Known
+from evokd.examples import Example
+from evokd.gathering import gather, known_texts, missed, predictions, remember, scores_of
+from evokd.ledger import Ledger, Prediction, Row
+from evokd.task import load_data
+from evokd.watch import Silent
+
+SENTENCES = [e.text for e in texts_of(9, 4)]
+REASONS = {"empty", "duplicate", "near-duplicate", "leak: test", "leak: dev", "labels disagree"}
+
+
+@contextmanager
+def view(folder: Path, teacher: ScriptedTeacher | None = None) -> Iterator[View]:
+    ledger = Ledger(folder / "run.db")
+    calls = Calls(ledger, lambda: teacher or ScriptedTeacher())
+    try:
+        yield View(make_task(folder / "task", dev=2), calls, "round 0", {}, Silent().progress)
+    finally:
+        ledger.close()
+
+
+def proposals(texts: Sequence[str], source: str = "weather") -> list[Proposal]:
+    return [Proposal(text, "cover", "f00", source) for text in texts]
+
+
+words = st.sampled_from(
+    [*SENTENCES, *(t.upper() for t in SENTENCES), *(t + "s" for t in SENTENCES)]
+)
+anything = (
+    words
+    | st.sampled_from(["", "  ", "123 !?", "😀", "a"])
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+)
+many = st.lists(
+    st.builds(
+        Proposal, anything, st.sampled_from(["cover", "hard", "pool"]), st.none() | st.just("f0"),
+        st.sampled_from([*LABELS, "group 1", "pool"]),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(many, st.integers(0, 3), st.lists(words, max_size=3))
+def test_every_proposal_becomes_exactly_one_row(
+    tmp_path_factory: pytest.TempPathFactory,
+    proposed: list[Proposal],
+    dev: int,
+    leaks: list[str],
+) -> None:
+    known = Known()
+    for text in leaks:
+        known.add(text, "test")
+    with view(tmp_path_factory.mktemp("gather")) as seen:
+        rows = gather(seen, 0, proposed, known, dev=dev)
+    assert [(r.example.text, r.example.origin, r.call, r.source) for r in rows] == [
+        (p.text, p.origin, p.call, p.source) for p in proposed
+    ]
+    for row in rows:
+        assert (row.split is None) == (row.reason in REASONS)
+        assert row.reason is None or row.split is None
+        labelled = row.split is not None or row.reason == "labels disagree"
+        assert (row.example.label in LABELS) == labelled
+        assert len(row.example.soft) == (len(LABELS) if labelled else 0)
+    held = [row for row in rows if row.split == "dev"]
+    assert all(row.source == row.example.label for row in held)
+    kept = Counter(row.example.label for row in rows if row.split)
+    for label, count in Counter(row.example.label for row in held).items():
+        assert count <= min(dev, 0.3 * kept[label])
+
+
+def test_leaks_and_disagreements_are_dropped_and_named(tmp_path: Path) -> None:
+    data = load_data(make_task(tmp_path / "task", dev=2))
+    leaks = [data.test[0].text, f"{data.test[1].text}s", data.dev[0].text.upper()]
+    fresh = [e.text for e in texts_of(8, 20)]
+    with view(tmp_path) as seen:
+        known = known_texts(data, seen.calls.ledger)
+        texts = [data.seed[0].text, *leaks, *fresh]
+        rows = gather(seen, 0, proposals(texts), known, dev=0)
+    assert [r.reason for r in rows[:4]] == ["duplicate", "leak: test", "leak: test", "leak: dev"]
+    reasons = Counter(r.reason for r in rows[4:])
+    assert reasons["labels disagree"] > 2
+    assert reasons[None] > 40
+
+
+def test_what_is_dropped_by_curation_never_reaches_the_teacher(tmp_path: Path) -> None:
+    data = load_data(make_task(tmp_path / "task", dev=2))
+    teacher = ScriptedTeacher()
+    leaks = [e.text for e in (*data.test, *data.dev)]
+    with view(tmp_path, teacher) as seen:
+        known = known_texts(data, seen.calls.ledger)
+        gather(seen, 0, proposals([*leaks, *SENTENCES]), known, dev=0)
+    assert len(teacher.asked) == 2 * len(SENTENCES)
+    shown = "\n".join(prompts_of(tmp_path / "run.db"))
+    assert not [text for text in leaks if text in shown]
+
+
+def test_dev_is_at_most_thirty_percent_and_agreed_by_writer_and_labeller(tmp_path: Path) -> None:
+    texts = {label: [e.text for e in texts_of(7, 30, [label])] for label in LABELS}
+    proposed = proposals(texts["weather"]) + proposals(texts["alarm"], "music")
+    proposed += proposals(texts["music"], "group 1")
+    with view(tmp_path) as seen:
+        rows = gather(seen, 0, proposed, Known(), dev=1000)
+    held = [r for r in rows if r.split == "dev"]
+    assert {r.example.label for r in held} == {"weather"}
+    kept = sum(r.split is not None and r.example.label == "weather" for r in rows)
+    assert len(held) == int(0.3 * kept)
+    assert not [r for r in rows if r.split == "dev" and r.reason]
+
+
+def test_the_same_texts_are_held_out_every_time(tmp_path: Path) -> None:
+    made = []
+    texts = [e.text for e in texts_of(7, 12, ["weather"])]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with view(tmp_path / name) as seen:
+            made.append(gather(seen, 0, proposals(texts), Known(), dev=3))
+    assert made[0] == made[1]
+    assert any(row.split == "dev" for row in made[0])
+
+
+def test_labelled_texts_are_remembered_kept_or_not() -> None:
+    known = Known()
+    rows = [
+        Row(0, Example("wake me at seven", "alarm"), "train"),
+        Row(0, Example("play a jazz song", "music"), None, "labels disagree"),
+        Row(0, Example("how sunny is it", ""), None, "near-duplicate"),
+    ]
+    remember(known, rows)
+    assert [row.example.text in known for row in rows] == [True, True, False]
+
+
+def test_predictions_give_the_lead_over_the_next() -> None:
+    made = predictions(np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]]), LABELS)
+    assert [p.predicted for p in made] == ["alarm", "weather"]
+    assert [p.confidence for p in made] == pytest.approx([0.7, 0.5])
+    assert [p.margin for p in made] == pytest.approx([0.5, 0.1])
+
+
+def test_missed_counts_by_what_was_expected() -> None:
+    def pair(origin: str, predicted: str) -> tuple[Row, Prediction]:
+        row = Row(1, Example("x", "a", origin), "train")
+        return row, Prediction(predicted, 0.9, 0.8)
+
+    tested = [pair("hard", "b"), pair("hard", "a"), pair("easy", "a")]
+    assert missed(tested) == {"hard": [1, 2], "easy": [0, 1]}
+    assert missed([]) == {}
+
+
+def test_scores_of_follows_the_order_of_the_labels() -> None:
+    class Student:
+        def predict(self, texts: Sequence[str]) -> np.ndarray:
+            return np.array([[0.1, 0.8, 0.1], [0.6, 0.3, 0.1]], dtype=np.float32)
+
+    examples = [Example("one", "alarm"), Example("two", "music")]
+    made = scores_of(Student(), examples, LABELS)
+    assert made["accuracy"] == 0.5
+    assert made["per_label"]["alarm"]["recall"] == 1
+    assert made["confusion"] == ((0, 0, 0), (0, 1, 0), (1, 0, 0))

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import KEYWORDS, LABELS, ScriptedTeacher, make_task, texts_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evokd.calls import Calls
+from evokd.labelling import Labelled, distribution, label_requests, label_texts, orders
+from evokd.ledger import Ledger
+from evokd.task import Task
+from evokd.teacher import Score, Scored
+from evokd.watch import Silent
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return make_task(tmp_path / "task")
+
+
+def label(
+    task: Task, folder: Path, teacher: ScriptedTeacher, texts: Sequence[str]
+) -> list[Labelled]:
+    ledger = Ledger(folder / "run.db")
+    calls = Calls(ledger, lambda: teacher)
+    try:
+        return label_texts(task, calls, "round 0", texts, Silent().progress)
+    finally:
+        ledger.close()
+
+
+def test_every_text_is_asked_in_both_orders(task: Task, tmp_path: Path) -> None:
+    teacher = ScriptedTeacher()
+    label(task, tmp_path, teacher, ["some rain", "a song"])
+    choices = [request.choices for request in teacher.asked if isinstance(request, Score)]
+    assert choices == [LABELS, LABELS, LABELS[::-1], LABELS[::-1]]
+
+
+def test_the_labels_stand_in_the_prompt_in_the_order_of_the_choices(task: Task) -> None:
+    for order in orders(LABELS):
+        (request,) = label_requests(task, ["some rain"], order)
+        content = request.messages[0].content
+        places = [content.index(f"- {name}: is about {KEYWORDS[name][0]}") for name in order]
+        assert places == sorted(places)
+        assert request.choices == tuple(order)
+
+
+def test_soft_labels_are_the_mean_of_both_orders(task: Task, tmp_path: Path) -> None:
+    texts = [e.text for e in texts_of(5, 20)]
+    teacher = ScriptedTeacher()
+    labelled = label(task, tmp_path, teacher, texts)
+    one, other = (
+        np.array([np.exp(s.logprobs) for s in teacher.score(label_requests(task, texts, order))])
+        for order in orders(LABELS)
+    )
+    mean = (one + other[:, ::-1]) / 2
+    assert np.array([item.soft for item in labelled]) == pytest.approx(mean, abs=1e-6)
+    assert [item.label for item in labelled] == [LABELS[i] for i in mean.argmax(1)]
+    agreed = one.argmax(1) == other[:, ::-1].argmax(1)
+    assert [item.agreed for item in labelled] == agreed.tolist()
+    assert 0 < sum(agreed) < len(texts)
+
+
+def test_position_alone_decides_is_disagreement(task: Task, tmp_path: Path) -> None:
+    class First(ScriptedTeacher):
+        def _score(self, request: Score) -> Scored:
+            return Scored((-0.1, -3.0, -3.0), 1, 1, 1)
+
+    (item,) = label(task, tmp_path, First(), ["some rain"])
+    assert not item.agreed
+    assert sum(item.soft) == pytest.approx(1, abs=1e-5)
+
+
+def test_no_texts_are_no_calls(task: Task, tmp_path: Path) -> None:
+    teacher = ScriptedTeacher()
+    assert label(task, tmp_path, teacher, []) == []
+    assert teacher.asked == []
+
+
+@given(st.permutations(LABELS), st.lists(st.floats(-800, 0), min_size=3, max_size=3))
+def test_a_distribution_follows_the_names_whatever_the_order(
+    order: list[str], logprobs: list[float]
+) -> None:
+    made = distribution(Scored(tuple(logprobs), 0, 0, 0), order, LABELS)
+    assert made.sum() == pytest.approx(1)
+    by_name = dict(zip(order, logprobs, strict=True))
+    expected = [by_name[name] for name in LABELS]
+    assert made[int(np.argmax(expected))] == made.max()
+    for i in range(3):
+        for j in range(3):
+            assert expected[i] > expected[j] or made[i] <= made[j]

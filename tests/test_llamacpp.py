@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import pytest
+from tiny_gguf import write_gguf
+from tiny_teacher import (
+    CHOICES,
+    assert_greedy,
+    opened,
+    plain_model,
+    scores,
+    spell_numbers,
+    writes,
+)
+
+from evokd.errors import TeacherError
+from evokd.settings import TeacherSettings
+from evokd.teacher import Generate, Message, Score, Scored, Written
+from evokd.teacher.chat import CHATML
+from evokd.teacher.llamacpp import LlamaCppTeacher
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("teacher") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def teacher(path: Path) -> Iterator[LlamaCppTeacher]:
+    with opened(path) as teacher:
+        yield teacher
+
+
+@pytest.fixture(scope="module")
+def plain(path: Path) -> llama_cpp.Llama:
+    return plain_model(path)
+
+
+# -- writing ----------------------------------------------------------------------------------
+
+
+def test_greedy_replies_take_the_likeliest_tokens(
+    teacher: LlamaCppTeacher, plain: llama_cpp.Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spell_numbers(teacher, monkeypatch)
+    requests = writes(12, temperature=0)
+    together = teacher.generate(requests)
+    assert_greedy(plain, requests, together)
+    alone = [teacher.generate([request])[0] for request in requests]
+    assert_greedy(plain, requests, alone)
+    assert [w.tokens_in for w in together] == [w.tokens_in for w in alone]
+    assert len({w.text for w in together}) > 1
+
+
+def test_seeds_reproduce_the_same_batch(teacher: LlamaCppTeacher) -> None:
+    requests = writes(20)
+    first = teacher.generate(requests)
+    assert first == teacher.generate(requests)
+    again = [Generate(r.messages, seed=r.seed + 1000, max_tokens=24) for r in requests]
+    assert [w.text for w in first] != [w.text for w in teacher.generate(again)]
+
+
+def test_replies_end_at_the_turns_end_or_the_limit(teacher: LlamaCppTeacher) -> None:
+    replies = teacher.generate(writes(60, temperature=1.5, top_p=1, max_tokens=40))
+    assert {w.finish for w in replies} == {"stop", "length"}
+    assert all((w.tokens_out == 40) or w.finish == "stop" for w in replies)
+    assert not any("<|im_end|>" in w.text for w in replies)
+
+
+def test_tokens_are_counted(teacher: LlamaCppTeacher) -> None:
+    first, second = teacher.generate(writes(2, temperature=0, max_tokens=4))
+    text = writes(1)[0].messages[0].content
+    markers = len("user\n") + len("\n") + len("assistant\n") + 3  # and three special tokens
+    assert first.tokens_in == len(text) - text.count("th") + markers
+    assert first.decoded == first.tokens_in + first.tokens_out - 1
+    assert second.decoded < second.tokens_in
+
+
+def test_letters_of_several_tokens_come_out_whole(teacher: LlamaCppTeacher) -> None:
+    vocabulary = teacher._open().vocabulary
+    tokens = vocabulary.reply_tokens("thé 🎵")
+    assert len(tokens) == 1 + 2 + 1 + 4
+    assert vocabulary.text(tokens) == "thé 🎵"
+    assert vocabulary.text(tokens[:2]) == "th\ufffd"
+
+
+# -- both -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "make"), [("generate", writes), ("score", scores)])
+def test_on_done_is_called_once_for_each(
+    teacher: LlamaCppTeacher, method: str, make: Callable[[int], list[Any]]
+) -> None:
+    seen: dict[int, Written | Scored] = {}
+
+    def note(index: int, reply: Written | Scored) -> None:
+        assert index not in seen
+        seen[index] = reply
+
+    replies = getattr(teacher, method)(make(40), note)
+    assert [seen[i] for i in range(40)] == replies
+    assert getattr(teacher, method)([]) == []
+
+
+def test_a_small_context_still_answers_many(
+    path: Path, plain: llama_cpp.Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = writes(30, temperature=0, max_tokens=60)
+    with opened(path, context=256) as small:
+        spell_numbers(small, monkeypatch)
+        assert_greedy(plain, requests, small.generate(requests))
+
+
+def test_a_full_memory_parks_rows_and_goes_on(
+    path: Path, plain: llama_cpp.Llama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = writes(20, temperature=0, max_tokens=40)
+    with opened(path, context=256) as small:
+        spell_numbers(small, monkeypatch)
+        booked, scored = small.generate(requests), small.score(scores(20))
+        small._open().cells = 100_000  # a lie: now C itself says that there is no slot
+        overbooked = small.generate(requests)
+        assert_greedy(plain, requests, overbooked)
+        assert sum(w.decoded for w in overbooked) > sum(w.decoded for w in booked)
+        for a, b in zip(small.score(scores(20)), scored, strict=True):
+            assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)
+
+
+def test_too_long_a_prompt_is_refused_before_any_work(path: Path) -> None:
+    long = (Message("user", "z" * 300),)
+    with opened(path, context=256) as small:
+        done: list[int] = []
+        with pytest.raises(TeacherError, match="256") as caught:
+            small.generate([*writes(2), Generate(long)], lambda i, _: done.append(i))
+        assert "teacher.context" in caught.value.hint
+        with pytest.raises(TeacherError, match="256"):
+            small.score([*scores(2), Score(long, CHOICES)], lambda i, _: done.append(i))
+        assert not done
+
+
+def test_a_reply_shrinks_where_the_context_ends(path: Path) -> None:
+    with opened(path, context=256) as small:
+        tokens = small.generate(writes(1, max_tokens=1))[0].tokens_in
+        fill = "z" * (256 - 20 - tokens)
+        [request] = writes(1, temperature=0, max_tokens=100)
+        message = Message("user", request.messages[0].content + fill)
+        [reply] = small.generate([Generate((message,), temperature=0, max_tokens=100)])
+        assert reply.tokens_in == 236
+        assert reply.tokens_out == 20 or reply.finish == "stop"
+
+
+def test_no_sequence_outgrows_the_training_context(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "short.gguf", context=128)
+    with opened(path, context=1024) as teacher:
+        assert len(teacher.generate(writes(20, temperature=0))) == 20
+        with pytest.raises(TeacherError, match="128") as caught:
+            teacher.generate([Generate((Message("user", "z" * 130),))])
+        assert "trained on 128" in caught.value.hint
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, RuntimeError])
+def test_the_engine_survives_an_interrupted_call(
+    teacher: LlamaCppTeacher, problem: type[BaseException]
+) -> None:
+    def stop(index: int, reply: Written | Scored) -> None:
+        raise problem
+
+    expected = teacher.generate(writes(8, temperature=0)), teacher.score(scores(8))
+    for call in (
+        lambda: teacher.generate(writes(40), stop),
+        lambda: teacher.score(scores(40), stop),
+    ):
+        with pytest.raises(problem):
+            call()
+        assert (teacher.generate(writes(8, temperature=0)), teacher.score(scores(8))) == expected
+
+
+def test_threads_wait_for_each_other(teacher: LlamaCppTeacher) -> None:
+    expected = teacher.generate(writes(8))
+    found: list[list[Written]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(teacher.generate(writes(8)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 3
+
+
+# -- opening and closing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("template", "expected"), [("", 1), ("{{ bos_token }}", 1)])
+def test_one_token_of_beginning(tmp_path: Path, template: str, expected: int) -> None:
+    path = write_gguf(tmp_path / "bos.gguf", template=template + CHATML, add_bos=True)
+    with opened(path) as teacher:
+        tokens = teacher._tokens(teacher._open(), writes(1)[0].messages)
+    assert tokens[0] == 0
+    assert tokens.count(0) == expected
+
+
+def test_no_token_of_beginning_where_the_model_wants_none(teacher: LlamaCppTeacher) -> None:
+    assert 0 not in teacher._tokens(teacher._open(), writes(1)[0].messages)
+
+
+def test_a_hostile_template_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "bad.gguf", template="{{ ''.__class__.__mro__ }}")
+    with opened(path) as teacher, pytest.raises(TeacherError, match="unsafe"):
+        teacher.generate(writes(1))
+
+
+def test_name_and_fingerprint(teacher: LlamaCppTeacher, path: Path, tmp_path: Path) -> None:
+    assert teacher.name == "tiny F32"
+    with opened(path) as same, opened(write_gguf(tmp_path / "b.gguf", seed=1)) as other:
+        assert same.fingerprint == teacher.fingerprint != other.fingerprint
+    assert llama_cpp.__version__ in teacher.fingerprint
+
+
+def test_c_is_silent_unless_asked(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with opened(path) as teacher:
+        teacher.generate(writes(2))
+    assert capfd.readouterr() == ("", "")
+    LlamaCppTeacher(path, TeacherSettings(threads=1), verbose=True).close()
+    assert "llama" in capfd.readouterr().err
+
+
+def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, path: Path) -> None:
+    data = path.read_bytes().replace(b"blk.1.ffn_up", b"blk.1.ffn_xx")
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(data)
+    with pytest.raises(TeacherError, match="cannot be loaded") as caught:
+        opened(bad)
+    assert "\n" not in caught.value.message
+    assert "ffn_up" in caught.value.message
+
+
+def test_close_twice_then_refuse(path: Path) -> None:
+    teacher = opened(path)
+    teacher.close()
+    teacher.close()
+    with pytest.raises(ValueError, match="closed"):
+        teacher.generate(writes(1))
+
+
+def test_a_score_needs_choices(teacher: LlamaCppTeacher) -> None:
+    with pytest.raises(ValueError, match="choice"):
+        teacher.score(scores(1, ()))

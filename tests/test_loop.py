@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import (
+    LABELS,
+    FakeLearner,
+    ScriptedTeacher,
+    Stopped,
+    grow,
+    make_task,
+    prompts_of,
+    tables,
+    texts_of,
+    write_jsonl,
+)
+
+from evokd.calls import Calls
+from evokd.errors import TeacherError
+from evokd.examples import Example
+from evokd.feedback import SHOW_WRONG
+from evokd.ledger import Ledger, Row
+from evokd.loop import Loop, selects_by_gold
+from evokd.settings import SelectionSettings
+from evokd.task import Task, TaskData, load_data, load_task
+from evokd.teacher import Generate
+from evokd.watch import Silent
+
+
+class Notes(Silent):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.results: list[Mapping[str, Any]] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+    def round(self, result: Mapping[str, Any]) -> None:
+        self.results.append(result)
+
+
+class Run:
+    """A finished run and all that was seen of it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        task: Task,
+        *,
+        teacher: ScriptedTeacher | None = None,
+        spoil: Callable[[int, Sequence[Example]], Sequence[Example]] | None = None,
+    ) -> None:
+        self.task, self.folder, self.file = task, folder, folder / "run.db"
+        self.teacher = teacher or ScriptedTeacher()
+        self.learner = FakeLearner(task.names, spoil=spoil)
+        self.notes = Notes()
+        grow(task, folder, self.teacher, self.learner, watch=self.notes)
+        self.results = [json.loads(result) for _, _, result in tables(self.file)["rounds"]]
+        self.plans = [json.loads(plan) for _, plan, _ in tables(self.file)["rounds"]]
+
+    def rows(self, **which: Any) -> list[Row]:
+        ledger = Ledger(self.file)
+        try:
+            return ledger.rows(**which)
+        finally:
+            ledger.close()
+
+    def fits(self) -> list[tuple[str, ...]]:
+        return [texts for name, texts in self.learner.log if name == "fit"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("loop")
+    task = make_task(folder / "task", pool=5, loop={"rounds": 3})
+    leaks = [e.text for e in load_data(task).test]
+    return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=leaks))
+
+
+def worse(at: int) -> Callable[[int, Sequence[Example]], Sequence[Example]]:
+    """Make fit number `at` and later ones learn every label as the first one."""
+
+    def spoil(number: int, examples: Sequence[Example]) -> Sequence[Example]:
+        if number < at:
+            return examples
+        return [Example(e.text, LABELS[0]) for e in examples]
+
+    return spoil
+
+
+# -- the order of a round -------------------------------------------------------------------------
+
+
+def test_the_student_is_tested_on_new_texts_before_it_is_trained_on_them(run: Run) -> None:
+    new = [r.example.text for r in run.rows(split="train") if r.example.origin != "seed"]
+    assert len(new) > 40
+    for text in new:
+        first = {name: None for name in ("predict", "fit")}
+        for place, (name, texts) in enumerate(run.learner.log):
+            if name in first and first[name] is None and text in texts:
+                first[name] = place  # type: ignore[assignment]
+        assert first["predict"] is not None
+        assert first["fit"] is not None
+        assert first["predict"] < first["fit"]
+
+
+def test_the_batch_is_tested_with_the_student_of_the_round_before(run: Run) -> None:
+    for number in range(len(run.results)):
+        batch = tuple(r.example.text for r in run.rows(round=number, split="train"))
+        place = run.learner.log.index(("predict", batch))
+        before = "seed" if number == 0 else f"{number - 1:02d}"
+        assert run.learner.log[place - 1] == ("load", before)
+
+
+def test_the_plan_is_committed_with_its_calls_before_the_first_is_made(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    seen: list[tuple[int, int, int]] = []
+
+    class Watching(ScriptedTeacher):
+        def generate(self, requests: Sequence[Generate], on_done: Any = None) -> Any:
+            with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as db:
+                plans = db.execute("SELECT count(*) FROM rounds").fetchone()[0]
+                calls = "SELECT count(*) FROM calls WHERE kind = 'generate' AND reply IS NULL"
+                seen.append((plans, db.execute(calls).fetchone()[0], len(requests)))
+            return super().generate(requests, on_done)
+
+    with pytest.raises(Stopped):
+        grow(task, tmp_path / "run", Watching(fail_after=0))
+    ((plans, in_flight, asked),) = seen
+    assert (plans, in_flight) == (1, asked)
+    assert asked >= len(LABELS)
+
+
+def test_every_training_holds_seeds_and_new_texts_as_often_as_set(tmp_path: Path) -> None:
+    loop = {"rounds": 1, "anchor": 3, "repeat": 2}
+    made = Run(tmp_path / "run", make_task(tmp_path / "task", loop=loop))
+    seeds = [e.text for e in load_data(made.task).seed]
+    for number, fitted in enumerate(made.fits()[1:]):
+        counts = Counter(fitted)
+        assert [counts[text] for text in seeds] == [3] * len(seeds)
+        for row in made.rows(split="train"):
+            if row.round <= number:
+                assert counts[row.example.text] == (2 if row.round == number else 1)
+        held_out = [row.example.text for row in made.rows(split="dev")]
+        assert held_out
+        assert not set(held_out) & set(fitted)
+
+
+def test_students_that_nobody_needs_any_more_are_removed(run: Run) -> None:
+    left = {path.name for path in (run.folder / "rounds").iterdir()}
+    last, scores = len(run.results) - 1, [r["dev"]["macro_f1"] for r in run.results]
+    best = max(range(len(scores)), key=lambda n: (scores[n], n))
+    assert left == {"seed", f"{best:02d}", f"{last:02d}"}
+
+
+# -- what a round shows and asks ------------------------------------------------------------------
+
+
+def test_no_test_text_stands_in_any_request(run: Run) -> None:
+    shown = "\n".join(prompts_of(run.file))
+    test = [e.text for e in load_data(run.task).test]
+    assert any(row.reason == "leak: test" for row in run.rows())  # the teacher did write some
+    assert not [text for text in test if text in shown]
+
+
+def test_no_held_out_text_is_shown_as_feedback_or_example(run: Run) -> None:
+    held_out = [row.example.text for row in run.rows(split="dev")]
+    shown = [p for p in prompts_of(run.file) if "To which class" not in p]
+    assert held_out
+    assert not [text for text in held_out if text in "\n".join(shown)]
+
+
+def test_round_0_covers_every_label_and_shows_only_seeds(run: Run) -> None:
+    plan = run.plans[0]
+    assert set(plan["cover"]) == set(LABELS)
+    assert len(set(plan["cover"].values())) == 1
+    assert (plan["groups"], plan["pool"]) == ([], [])
+    seeds = {e.text for e in load_data(run.task).seed}
+    assert {text for texts in plan["examples"].values() for text in texts} == seeds
+
+
+def test_feedback_is_what_the_student_said_of_the_round_before(run: Run) -> None:
+    shown = 0
+    for number in range(1, len(run.plans)):
+        rows = {r.example.text: r for r in run.rows(round=number - 1, split="train")}
+        for group in run.plans[number]["groups"]:
+            assert 0 < len(group["wrong"]) <= SHOW_WRONG
+            for text, label, predicted in group["wrong"]:
+                assert rows[text].example.label == label != predicted
+                shown += 1
+            for text, label, predicted in group["right"]:
+                assert rows[text].example.label == label == predicted
+    assert shown > 3
+
+
+def test_conversations_that_no_mistake_fills_go_to_the_weakest_labels(run: Run) -> None:
+    loop = run.task.loop
+    counts = [(len(p["groups"]), sum(p["cover"].values())) for p in run.plans[1:]]
+    assert all(groups + cover == loop.conversations + loop.quota for groups, cover in counts)
+    assert all(groups <= loop.conversations for groups, _ in counts)
+    for number in range(1, len(run.plans)):
+        per_label = run.results[number - 1]["dev"]["per_label"]
+        chosen = {per_label[label]["f1"] for label in run.plans[number]["cover"]}
+        rest = {per_label[n]["f1"] for n in LABELS if n not in run.plans[number]["cover"]}
+        assert max(chosen) <= min(rest, default=1) + 0.01
+
+
+def test_nothing_wrong_is_no_analysis(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"rounds": 1})
+    ledger = Ledger(tmp_path / "run.db")
+    data = load_data(task)
+    calls = Calls(ledger, ScriptedTeacher)
+    loop = Loop(task, data, ledger=ledger, calls=calls, learner=None, folder=tmp_path,
+                watch=Silent())  # fmt: skip
+    per_label = {n: {"f1": f} for n, f in zip(LABELS, (0.9, 0.2, 0.5), strict=True)}
+    ledger.set_plan(0, {})
+    ledger.finish_round(0, {"round": 0, "dev": {"macro_f1": 1, "per_label": per_label},
+                            "rolled_back": False})  # fmt: skip
+    plan = loop.plan(1)
+    assert plan["groups"] == []
+    assert plan["cover"] == {"alarm": 1, "music": 1, "weather": 1}
+    ledger.close()
+
+
+def test_weak_labels_get_the_quota_first(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"conversations": 1, "quota": 1})
+    ledger = Ledger(tmp_path / "run.db")
+    loop = Loop(task, load_data(task), ledger=ledger, calls=Calls(ledger, None), learner=None,
+                folder=tmp_path, watch=Silent())  # fmt: skip
+    per_label = {n: {"f1": f} for n, f in zip(LABELS, (0.9, 0.2, 0.2), strict=True)}
+    ledger.set_plan(0, {})
+    ledger.add_rows([Row(0, Example("a song", "music"), "train")])
+    ledger.add_rows([Row(0, Example("wake me", "alarm"), "train")] * 2)
+    ledger.finish_round(0, {"round": 0, "dev": {"per_label": per_label}, "rolled_back": False})
+    # As weak as alarm, but with fewer texts: music comes first.
+    assert loop.plan(1)["cover"] == {"alarm": 1, "music": 1}
+    ledger.close()
+
+
+def test_the_pool_is_labelled_least_sure_first_and_never_twice(run: Run) -> None:
+    pool = list(load_data(run.task).unlabeled)
+    shown = [text for plan in run.plans for text in plan["pool"]]
+    assert len(set(shown)) == len(shown) == 3 * run.task.loop.pool
+    rest = [text for text in pool if text not in run.plans[1]["pool"]]
+    place = run.learner.log.index(("predict", tuple(pool)))
+    assert run.learner.log[place - 1] == ("load", "00")
+    assert rest
+    rows = [row for row in run.rows() if row.example.origin == "pool"]
+    assert {row.example.text for row in rows} == set(shown)
+    assert all(row.call is None for row in rows)
+
+
+def test_least_sure_is_by_the_students_best_probability(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", pool=4, loop={"pool": 3})
+    ledger, learner = Ledger(tmp_path / "run.db"), FakeLearner()
+    data = load_data(task)
+    student = learner.fit(data.seed, epochs=1, seed=0, on_step=lambda done, total: None)
+    loop = Loop(task, data, ledger=ledger, calls=Calls(ledger, None), learner=learner,
+                folder=tmp_path, watch=Silent())  # fmt: skip
+    student.save(loop.student_folder(-1))
+    sure = dict(zip(data.unlabeled, student.predict(data.unlabeled).max(axis=1), strict=True))
+    chosen = loop._least_sure(0)
+    assert [sure[t] for t in chosen] == sorted(sure.values())[:3]
+    ledger.close()
+
+
+def test_a_pool_of_near_duplicates_does_not_block_the_pool(tmp_path: Path) -> None:
+    """What was dropped unlabelled in one round must not come up in every later one."""
+    task = make_task(tmp_path / "task", pool=2, loop={"pool": 3, "rounds": 2, "conversations": 1})
+    near = [f"{e.text}s" for e in load_data(task).test[:3]]
+    write_jsonl(tmp_path / "task" / "unlabeled.jsonl",
+                [{"text": t} for t in [*near, *(e.text for e in texts_of(4, 1))]])  # fmt: skip
+    made = Run(tmp_path / "run", load_task(tmp_path / "task" / "task.yaml"))
+    shown = [text for plan in made.plans for text in plan["pool"]]
+    assert len(set(shown)) == len(shown) == 6
+
+
+def test_the_static_arm_shows_no_feedback_and_asks_as_often(tmp_path: Path) -> None:
+    made = Run(tmp_path / "run", make_task(tmp_path / "task", loop={"arm": "static"}))
+    shown = "\n".join(prompts_of(made.file))
+    assert "Which kinds of text does it get wrong?" not in shown
+    for plan in made.plans[1:]:
+        loop = made.task.loop
+        assert plan["groups"] == []
+        assert sum(plan["cover"].values()) == loop.conversations + loop.quota
+    assert all(result["weaknesses"] == [] for result in made.results)
+
+
+# -- dev decides ----------------------------------------------------------------------------------
+
+
+def test_a_round_that_hurts_is_rolled_back(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"rounds": 3})
+    made = Run(tmp_path / "run", task, spoil=worse(at=2))  # fit 0 is seed-only, fit 1 round 0
+    assert [r["rolled_back"] for r in made.results] == [False, True, True, True]
+    kept = [row for row in made.rows(split="train") if row.round >= 0]
+    assert kept
+    assert {row.round for row in kept} == {0}
+    hurt = [row for row in made.rows() if row.reason == "round rolled back"]
+    assert {row.round for row in hurt} == {1, 2, 3}
+    # Every later round goes on from the last student that counts.
+    assert {name for what, name in made.learner.log if what == "load"} == {"seed", "00"}
+    assert {p.name for p in (tmp_path / "run" / "rounds").iterdir()} == {"seed", "00"}
+
+
+def test_a_small_fall_is_tolerated(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", selection={"tolerance": 1.0})
+    made = Run(tmp_path / "run", task, spoil=worse(at=2))
+    assert made.results[1]["dev"]["macro_f1"] < made.results[0]["dev"]["macro_f1"]
+    assert not any(r["rolled_back"] for r in made.results)
+
+
+def test_the_loop_ends_when_dev_stays_flat(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"rounds": 6}, selection={"patience": 2})
+    made = Run(tmp_path / "run", task, spoil=worse(at=2))
+    assert len(made.results) == 3
+    assert any("has not risen" in note for note in made.notes.said)
+    fits = made.learner.fits
+    grow(task, tmp_path / "run", ScriptedTeacher(fail_after=0), made.learner)
+    assert made.learner.fits == fits
+
+
+def test_gold_dev_decides_when_given(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", dev=3)
+    made = Run(tmp_path / "run", task)
+    assert made.rows(split="dev") == []
+    assert all(r["dev"] == r["gold_dev"] for r in made.results)
+    assert made.results[0]["dev"]["n"] == 9
+    gold = {e.text for e in load_data(task).dev}
+    assert not gold & {text for fitted in made.fits() for text in fitted}
+
+
+def test_a_gold_dev_can_be_for_the_report_alone(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", dev=3, selection={"by": "teacher"})
+    made = Run(tmp_path / "run", task)
+    held_out = made.rows(split="dev")
+    assert held_out
+    assert all(r["dev"]["n"] == len(held_out) for r in made.results)
+    assert all(r["gold_dev"]["n"] == 9 for r in made.results)
+
+
+def test_who_selects() -> None:
+    example = Example("wake me", "alarm")
+    for by, with_dev, without in (("auto", True, False), ("teacher", False, False)):
+        task = Task.model_construct(selection=SelectionSettings(by=by))  # type: ignore[arg-type]
+        assert selects_by_gold(task, TaskData(seed=(example,), dev=(example,))) is with_dev
+        assert selects_by_gold(task, TaskData(seed=(example,))) is without
+
+
+def test_the_later_of_equal_rounds_is_the_best(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    ledger = Ledger(tmp_path / "run.db")
+    loop = Loop(task, load_data(task), ledger=ledger, calls=Calls(ledger, None), learner=None,
+                folder=tmp_path, watch=Silent())  # fmt: skip
+    for number, f1 in enumerate((0.5, 0.8, 0.8, 0.6)):
+        ledger.set_plan(number, {})
+        ledger.finish_round(number, {"round": number, "dev": {"macro_f1": f1}})
+    assert loop.best_round() == 2
+    assert not loop.is_flat()  # the first of the best is two rounds old
+    ledger.close()
+
+
+# -- a round's result -----------------------------------------------------------------------------
+
+
+def test_results_count_what_the_rows_say(run: Run) -> None:
+    assert json.loads(json.dumps(run.notes.results)) == run.results
+    for number, result in enumerate(run.results):
+        rows = run.rows(round=number)
+        assert result["written"] == len(rows)
+        assert result["kept"] == sum(row.split is not None for row in rows)
+        assert result["dropped"] == Counter(row.reason for row in rows if row.reason)
+        assert result["kept"] + sum(result["dropped"].values()) == result["written"]
+        tested = sum(all_ for _, all_ in result["missed"].values())
+        assert tested == len([r for r in rows if r.split == "train"])
+        assert result["trained_on"] == len(run.fits()[number + 1])
+    tokens = [result["tokens"]["tokens_in"] for result in run.results]
+    assert tokens == sorted(set(tokens))
+
+
+def test_a_teacher_whose_first_texts_are_of_no_use(tmp_path: Path) -> None:
+    class Mute(ScriptedTeacher):
+        def _text(self, *asked: Any) -> str:
+            return "I would rather not."
+
+    with pytest.raises(TeacherError, match="none of the teacher's first texts"):
+        grow(make_task(tmp_path / "task"), tmp_path / "run", Mute())
+    assert tables(tmp_path / "run" / "run.db")["examples"] == []
+
+
+def test_two_runs_are_the_same(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder.parent / "task", tmp_path / "task")
+    task = load_task(tmp_path / "task" / "task.yaml")
+    again = Run(tmp_path / "run", task, teacher=ScriptedTeacher(leaks=run.teacher.leaks))
+    assert tables(again.file) == tables(run.file)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from evokd.examples import is_unicode
+from evokd.replies import MAX_TEXT, Texts, parse_hard_easy, parse_list, parse_patterns
+from evokd.teacher import Written
+
+
+def reply(text: str, finish: str = "stop") -> Written:
+    """Return a reply as the teacher would give it."""
+    assert finish in ("stop", "length")
+    return Written(text, finish, 0, 0, 0)  # type: ignore[arg-type]
+
+
+def folded(texts: list[str]) -> list[str]:
+    """Return what should come back: white space folded, nothing empty."""
+    return [" ".join(t.split()) for t in texts if t.split()]
+
+
+texts = st.lists(st.text(max_size=30), max_size=5)
+junk = st.one_of(
+    st.text(max_size=60), st.text('[]{}":,hardesy \\\n-*•', max_size=60), texts.map(json.dumps)
+)
+
+
+@given(junk)
+@example("[" * 100_000)
+@example('["a"' + "[" * 100_000 + "]" * 100_000 + "]")
+@example('{"hard": ' * 20_000 + "}" * 20_000)
+@example("[" + "9" * 10_000 + "]")
+@example('["\\ud83d"]')
+@example('{"hard": [NaN]}')
+def test_no_text_breaks_a_parser(text: str) -> None:
+    for made in (parse_list(reply(text)), parse_hard_easy(reply(text))):
+        assert bool(made.texts) == (made.reject is None)
+        assert all(0 < len(t) <= MAX_TEXT and is_unicode(t) for _, t in made.texts)
+        assert all(t == " ".join(t.split()) for _, t in made.texts)
+    assert all(p and p == p.strip() for p in parse_patterns(reply(text)))
+
+
+@given(texts, st.booleans())
+@example(['say "hi"', "b]ack\\slash}", "two\nlines\tand  spaces", "🎵 שלום"], True)
+def test_a_list_gives_back_its_texts(given_texts: list[str], ascii_only: bool) -> None:  # noqa: FBT001
+    made = parse_list(reply(json.dumps(given_texts, ensure_ascii=ascii_only)))
+    good = folded(given_texts)
+    assert made == (Texts(tuple(("cover", t) for t in good)) if good else Texts(reject="no text"))
+
+
+@given(texts, texts)
+def test_hard_and_easy_give_back_their_texts(hard: list[str], easy: list[str]) -> None:
+    made = parse_hard_easy(reply(json.dumps({"easy": easy, "hard": hard})))
+    pairs = [("hard", t) for t in folded(hard)] + [("easy", t) for t in folded(easy)]
+    assert made == (Texts(tuple(pairs)) if pairs else Texts(reject="no text"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["a", "b"]',
+        ' \n["a", "b"]\n ',
+        '```json\n["a", "b"]\n```',
+        '```\n["a",\n "b"]```',
+        'Here are two texts:\n["a", "b"]\nI hope that they help!',
+    ],
+)
+def test_fences_and_words_around_a_list(text: str) -> None:
+    assert parse_list(reply(text)).texts == (("cover", "a"), ("cover", "b"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"hard": ["a"], "easy": ["b"]}',
+        'Sure!\n```json\n{"hard": ["a"], "easy": ["b"]}\n```\nDone.',
+    ],
+)
+def test_fences_and_words_around_hard_and_easy(text: str) -> None:
+    assert parse_hard_easy(reply(text)).texts == (("hard", "a"), ("easy", "b"))
+
+
+def test_one_kind_alone_will_do() -> None:
+    assert parse_hard_easy(reply('{"easy": ["b"]}')).texts == (("easy", "b"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no json"),
+        ("play some jazz", "no json"),
+        ('["a", "b"', "no json"),
+        ("] no [", "no json"),
+        ('["a", "b",]', "no json"),
+        ("['a', 'b']", "no json"),
+        ('["a"] and ["b"]', "no json"),
+        ('["a", 3]', "wrong shape"),
+        ('[["a"]]', "wrong shape"),
+        ('[{"text": "a"}]', "wrong shape"),
+        ("[null]", "wrong shape"),
+        ("[]", "no text"),
+        ('["", " \\n"]', "no text"),
+        (json.dumps(["x" * (MAX_TEXT + 1)]), "no text"),
+        ('["\\ud83d"]', "no text"),
+    ],
+)
+def test_a_list_of_the_wrong_shape(text: str, reason: str) -> None:
+    assert parse_list(reply(text)) == Texts(reject=reason)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('["a"]', "no json"),
+        ('{"hard": ["a"], "easy": [', "no json"),
+        ("{}", "wrong shape"),
+        ('{"hard": "a"}', "wrong shape"),
+        ('{"hard": {"1": "a"}}', "wrong shape"),
+        ('{"hard": ["a"], "easy": null}', "wrong shape"),
+        ('{"hard": ["a"], "medium": ["b"]}', "wrong shape"),
+        ('{"Hard": ["a"]}', "wrong shape"),
+        ('{"hard": [1]}', "wrong shape"),
+        ('{"hard": [], "easy": []}', "no text"),
+    ],
+)
+def test_hard_and_easy_of_the_wrong_shape(text: str, reason: str) -> None:
+    assert parse_hard_easy(reply(text)) == Texts(reject=reason)  # type: ignore[arg-type]
+
+
+def test_a_cut_reply_is_refused_even_when_it_parses() -> None:
+    assert parse_list(reply('["a"]', "length")).reject == "cut"
+    assert parse_hard_easy(reply('{"hard": ["a"]}', "length")).reject == "cut"
+
+
+def test_too_long_texts_are_left_out() -> None:
+    long, fits = "x" * (MAX_TEXT + 1), "y" * MAX_TEXT
+    assert parse_list(reply(json.dumps([long, fits, " z "]))).texts == (
+        ("cover", fits),
+        ("cover", "z"),
+    )
+
+
+def test_duplicates_are_kept_for_curation_to_count() -> None:
+    assert len(parse_list(reply('["a", "a", "A"]')).texts) == 3
+    assert len(parse_hard_easy(reply('{"hard": ["a"], "easy": ["a"]}')).texts) == 2
+
+
+def test_raw_control_characters_stand_inside_strings() -> None:
+    assert parse_list(reply('["two\nlines", "a\tb"]')).texts == (
+        ("cover", "two lines"),
+        ("cover", "a b"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("- songs about waking\n- lists", ("songs about waking", "lists")),
+        ("It mixes up:\n* songs\n  • lists\n\nThat is all.", ("songs", "lists")),
+        ("It takes songs for alarms.\n\nAnd lists.", ("It takes songs for alarms.", "And lists.")),
+        ("-\n- -\n", ()),
+        ("", ()),
+    ],
+)
+def test_patterns_are_the_lines_after_a_dash(text: str, patterns: tuple[str, ...]) -> None:
+    assert parse_patterns(reply(text)) == patterns
+
+
+@given(st.lists(st.text("abc xyz,.'", min_size=1).filter(str.strip), min_size=1, max_size=4))
+def test_well_formed_patterns_come_back(given_patterns: list[str]) -> None:
+    made = parse_patterns(reply("\n".join(f"- {p}" for p in given_patterns)))
+    assert made == tuple(p.strip() for p in given_patterns)

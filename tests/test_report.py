@@ -1,0 +1,199 @@
+"""evokd.report: hostile texts are escaped, nothing is loaded, missing parts do not break it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_run import make_data, make_task, write_run
+
+from evokd import report
+from evokd.ledger import Ledger
+from evokd.report import write_report
+from evokd.task import Task, TaskData
+
+LABELS = {
+    "play_music": "asks to hear something",
+    "set_alarm": "asks to be woken",
+    "get_weather": "asks about the weather",
+}
+HOSTILE = (
+    "<script>alert(document.title)</script>",
+    '" onmouseover="alert(1)" x="',
+    "</title></style></td></table><img src=x onerror=alert(1)>",
+    "{{ task.name }} {% raise %} '); DROP TABLE examples;--",
+    "\u202eback to front\u202c & &amp; أيقظني",
+    "see http://example.org/a.css and url(https://example.org)",
+)
+VOID = {"meta", "link", "br", "polyline"}
+Make = Callable[..., str]
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that every tag is closed in its place."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, found, value in self.attributes if found == name]
+
+
+def report_of(folder: Path, task: Task, data: TaskData, **made: object) -> str:
+    ledger = write_run(folder / "run.db", task, data, **made)  # type: ignore[arg-type]
+    try:
+        write_report(folder / "report.html", task, data, ledger)
+    finally:
+        ledger.close()
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def made(*, rounds: int = 2, test: int = 30, dev: int = 0, **more: object) -> str:
+        task = make_task(LABELS, rounds=rounds)
+        return report_of(tmp_path, task, make_data(task, test=test, dev=dev), **more)
+
+    return made
+
+
+def words(html: str) -> str:
+    page = Page(html)
+    assert page.open == []
+    return re.sub(r"\s+", " ", page.text)
+
+
+def test_tells_the_whole_run(make: Make, tmp_path: Path) -> None:
+    html = make(rounds=2, dev=20)
+    text = words(html)
+    for part in (
+        "assistant-intents", "Made-up 4B Q4_K_M", "texts that the teacher wrote and labelled",
+        "Learning curve", "nearest centroid", "rolled back", "refused:no json",
+        "Requests that name a time but want a song", "taken for", "per channel",
+        "INT8 agrees on 98.1% of texts", "teacher, scores the labels", "really decoded",
+        "learning_rate",
+    ):  # fmt: skip
+        assert part in text
+    assert "22.9 MB" in text
+    assert "70 ×" in text
+    assert not (tmp_path / "report.part").exists()
+    page = Page(html)
+    assert {"#curve", "#rounds", "#gate", "#latency"} <= set(page.values("href"))
+    anchors = {value[1:] for value in page.values("href") if value.startswith("#")}
+    assert anchors <= set(page.values("id"))
+
+
+def test_counts_agree_with_the_ledger(make: Make, tmp_path: Path) -> None:
+    text = words(make(rounds=2, per_round=30))
+    ledger = Ledger(tmp_path / "run.db")
+    rows = ledger.rows()
+    ledger.close()
+    leaks = sum(row.reason == "leak: test" for row in rows)
+    assert leaks > 0
+    assert f"Leaks: of {len(rows)} texts, {leaks} equalled or nearly equalled a test text" in text
+    assert any(row.reason == "round rolled back" for row in rows)
+
+
+def test_hostile_texts_are_only_text(make: Make) -> None:
+    html = make(texts=HOSTILE)
+    page = Page(html)
+    assert page.open == []
+    assert not page.tags & {"script", "img", "iframe", "object", "embed", "form", "base"}
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    for text in HOSTILE:
+        assert text in page.text
+
+
+def test_loads_nothing(make: Make) -> None:
+    page = Page(make(texts=HOSTILE))
+    links = [v for name in ("href", "src", "srcset", "data", "action") for v in page.values(name)]
+    assert all(value.startswith("#") or value == "data:," for value in links)
+    style = Path(report.__file__).with_name("report.css").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?:", style)
+    plain = [v for _, name, v in page.attributes if name not in ("title", "aria-label")]
+    assert not [value for value in plain if "://" in value]
+    assert any("default-src 'none'" in value for value in plain)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"test": 0}, "no gold texts were given"),
+        ({"test": 0, "dev": 12}, "Accuracy on gold dev"),
+        ({"int8": False}, "No INT8 version was as good as the original"),
+        ({"rounds": 0}, "No round showed the teacher a mistake"),
+        ({"silent_label": "get_weather"}, "get_weather"),
+        ({"per_round": 0}, "Leaks: of 0 texts"),
+    ],
+)
+def test_missing_parts(make: Make, more: dict[str, object], said: str) -> None:
+    text = words(make(**more))
+    assert said in text
+    assert "None" not in text
+    assert "nan" not in text.split()
+
+
+def test_gold_dev_that_decides_is_named(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=1)
+    task = task.model_copy(update={"selection": task.selection.model_copy(update={"by": "gold"})})
+    text = words(report_of(tmp_path, task, make_data(task, test=0, dev=20)))
+    assert "decided on your gold dev texts" in text
+    assert "flatter" in text
+    assert "teacher-made dev" not in text
+
+
+def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=2)
+    data = make_data(task, test=10)
+    ledger = Ledger(tmp_path / "run.db")
+    write_report(tmp_path / "report.html", task, data, ledger)
+    ledger.close()
+    text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "No round is finished" in text
+    assert "Not exported yet" in text
+    assert "Not measured yet" in text
+
+
+def test_an_arm_without_feedback_has_no_weaknesses(make: Make) -> None:
+    assert "No round showed the teacher a mistake" in words(make(rounds=2, most_groups=0))
+
+
+def test_a_report_that_fails_leaves_the_old_one(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make()
+    ledger = Ledger(tmp_path / "run.db")
+    ledger.finish_stage("export", {"passed": True})  # lacks what the template asks for
+    task = make_task(LABELS, rounds=2)
+    with pytest.raises(Exception, match="parity_max_diff"):
+        write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
+    ledger.close()
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == before

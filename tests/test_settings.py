@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from evokd.settings import (
+    ExportSettings,
+    Group,
+    LoopSettings,
+    SelectionSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+
+GROUPS = [TeacherSettings, StudentSettings, LoopSettings, SelectionSettings, ExportSettings]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_small_documented_and_has_defaults(group: type[Group]) -> None:
+    assert 1 <= len(group.model_fields) <= 12
+    assert all(field.description for field in group.model_fields.values())
+    assert group() == group.model_validate(group().model_dump())
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
+    made = group()
+    name = next(iter(group.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(made, name, getattr(made, name))
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        group.model_validate({"no_such_key": 1})
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        (TeacherSettings, {"context": 255}),
+        (TeacherSettings, {"sequences": 1}),
+        (TeacherSettings, {"temperature": -0.1}),
+        (TeacherSettings, {"top_p": 0}),
+        (TeacherSettings, {"threads": -1}),
+        (StudentSettings, {"soft": 1.1}),
+        (StudentSettings, {"learning_rate": 0}),
+        (StudentSettings, {"max_length": 513}),
+        (StudentSettings, {"device": "tpu"}),
+        (LoopSettings, {"rounds": -1}),
+        (LoopSettings, {"cover": 0}),
+        (LoopSettings, {"arm": "magic"}),
+        (SelectionSettings, {"by": "test"}),
+        (SelectionSettings, {"tolerance": -0.01}),
+        (ExportSettings, {"gate_texts": 19}),
+        (ExportSettings, {"opset": "new"}),
+    ],
+)
+def test_values_out_of_range_are_refused(group: type[Group], given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        group.model_validate(given)
+    assert [error["loc"] for error in caught.value.errors()] == [(next(iter(given)),)]
+
+
+def test_the_base_counts_are_those_of_the_paper() -> None:
+    assert (LoopSettings().hard, LoopSettings().easy) == (4, 2)
