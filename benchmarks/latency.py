@@ -1,6 +1,6 @@
 """How long one answer takes: the student in torch, ONNX and INT8, and the teacher, on one machine.
 
-    python -m benchmarks.latency --student DIR [--task FILE] [--teacher MODEL] [--threads N]
+    python -m benchmarks.latency --student DIR [--teacher MODEL] [--threads N]
                                  [--texts FILE] [--json FILE] [--quick]
 
 One text at a time, the same texts and the same number of CPU threads for all, after a warm-up.
@@ -29,13 +29,14 @@ from rich.table import Table
 
 from evokd.errors import EvokdError, InputError
 from evokd.labelling import label_requests
-from evokd.task import Task, demo_task, load_data, load_task
+from evokd.settings import TeacherSettings
+from evokd.task import DataFiles, Task
 from evokd.teacher import Generate, Teacher
 from evokd.watch import Silent, Watch
 
 ROW_SECONDS = 20.0
 LEAST_TEXTS = 5
-QUICK_SECONDS, QUICK_TEXTS = 3.0, 20
+QUICK_SECONDS, QUICK_TEXTS, MOST_TEXTS = 3.0, 20, 200
 ANSWER_TOKENS = 16  # room for a label's name
 TITLES = {
     "torch": "student, torch",
@@ -212,45 +213,81 @@ def _caption(record: dict[str, Any]) -> str:
     return f"teacher {record['teacher']}; {tokens}"
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Open what the command line names, measure, and return the record that `--json` writes."""
+def bench_student(
+    student: Path,
+    *,
+    teacher: str = "demo",
+    texts: Path | None = None,
+    threads: int = 1,
+    quick: bool = False,
+) -> dict[str, Any]:
+    """Measure a student folder against a teacher and return the record that `--json` writes.
+
+    The labels and the domain are the student's own. Without `texts` the texts of the run beside
+    the folder are taken.
+
+    Raises:
+        EvokdError: when the student, the teacher or the texts cannot be read.
+    """
     from evokd.formats import read_texts
     from evokd.teacher import open_teacher
+    from serving.layout import read_manifest
 
-    task = load_task(arguments.task) if arguments.task else demo_task()
-    settings: dict[str, Any] = {"threads": arguments.threads}
-    if arguments.teacher:
-        settings["model"] = arguments.teacher
-    task = task.model_copy(update={"teacher": task.teacher.model_copy(update=settings)})
-    texts = read_texts(arguments.texts) if arguments.texts else _texts_of(task)
-    timer = Timer(QUICK_SECONDS if arguments.quick else ROW_SECONDS)
-    texts = texts[:QUICK_TEXTS] if arguments.quick else texts
-    teacher = open_teacher(task.teacher)
+    manifest = read_manifest(student)
+    settings = TeacherSettings(model=teacher, threads=threads)
+    task = Task(
+        name=manifest.name,
+        domain=manifest.domain,
+        labels=manifest.labels,
+        data=DataFiles(seed=Path("none")),
+        teacher=settings,
+    )
+    timed = read_texts(texts) if texts else texts_of_run(student.parent)
+    timer = Timer(QUICK_SECONDS if quick else ROW_SECONDS)
+    opened = open_teacher(settings)
     try:
-        made = measure(arguments.student, task, teacher, texts, watch=Silent(), timer=timer)
+        most = QUICK_TEXTS if quick else MOST_TEXTS
+        made = measure(student, task, opened, timed[:most], watch=Silent(), timer=timer)
     finally:
-        teacher.close()
-    return {"quick": arguments.quick, **made}
+        opened.close()
+    return {"quick": quick, **made}
 
 
-def _texts_of(task: Task) -> list[str]:
-    data = load_data(task)
-    return [example.text for example in data.dev or data.seed]
+def texts_of_run(root: Path) -> list[str]:
+    """Return the gate's texts of the run in a folder.
+
+    Raises:
+        InputError: when there is no run.
+    """
+    from evokd.ledger import Ledger
+
+    if not (root / "run.db").is_file():
+        raise InputError(f"{root}: holds no run to take texts from", "give --texts FILE")
+    ledger = Ledger(root / "run.db")
+    try:
+        return [row.example.text for row in ledger.rows(split="gate")]
+    finally:
+        ledger.close()
 
 
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Latency: the student against its teacher.")
     parser.add_argument("--student", type=Path, required=True, metavar="DIR", help="its folder")
-    parser.add_argument("--task", type=Path, metavar="FILE", help="task.yaml; the demo if absent")
-    parser.add_argument("--teacher", metavar="MODEL", help="instead of the task's: a GGUF or demo")
+    parser.add_argument("--teacher", default="demo", metavar="MODEL", help="a GGUF file, or demo")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default 1)")
-    parser.add_argument("--texts", type=Path, metavar="FILE", help="instead of the task's own")
+    parser.add_argument("--texts", type=Path, metavar="FILE", help="instead of the run's own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--quick", action="store_true", help="few texts; a smoke test")
     arguments = parser.parse_args()
     try:
-        record = run(arguments)
+        record = bench_student(
+            arguments.student,
+            teacher=arguments.teacher,
+            texts=arguments.texts,
+            threads=arguments.threads,
+            quick=arguments.quick,
+        )
     except EvokdError as problem:
         print(f"error: {problem.message}\nhint: {problem.hint}", file=sys.stderr)
         raise SystemExit(1) from None

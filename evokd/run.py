@@ -1,98 +1,29 @@
-"""The stages of a run in order, each recorded when it is whole; a run goes on after the last one.
+"""Opening a run: its input is checked before its folder is touched, and it is the same run again.
 
-seed-only -> loop -> final student -> gate texts -> export and gate -> scores -> latency
--> report -> summary.json
+What a run does is in `evokd.stages`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from evokd import prompts
 from evokd.calls import Calls
 from evokd.errors import InputError
-from evokd.examples import Example
-from evokd.gathering import known_texts, scores_of
-from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
-from evokd.loop import Fitted, Loop, OnStep, selects_by_gold
 from evokd.replay import recorded_task
-from evokd.report import write_report
-from evokd.scores import score
-from evokd.seeds import derive
-from evokd.summary import summarise
+from evokd.stages import EncoderLearner, RunFiles, Stages
 from evokd.task import Task, TaskData, load_data
 from evokd.teacher import Teacher, open_teacher
-from evokd.watch import Silent, Watch, steps
+from evokd.watch import Silent, Watch
 
 OpenTeacher = Callable[[], Teacher]
-
-
-@dataclass(frozen=True, slots=True)
-class RunFiles:
-    """Every path in a run's folder."""
-
-    root: Path
-
-    @property
-    def ledger(self) -> Path:
-        """The database of the run."""
-        return self.root / "run.db"
-
-    @property
-    def student(self) -> Path:
-        """The folder that serves."""
-        return self.root / "student"
-
-    @property
-    def report(self) -> Path:
-        """The report, one self-contained file."""
-        return self.root / "report.html"
-
-    @property
-    def summary(self) -> Path:
-        """The figures; written last."""
-        return self.root / "summary.json"
-
-
-class EncoderLearner:
-    """Trains the task's encoder with `evokd.student`; torch is loaded here and not before."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def fit(
-        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
-    ) -> Fitted:
-        """See `evokd.loop.Learner`."""
-        from evokd.student import fit
-
-        return fit(
-            examples, self.task.names, self.task.student, epochs=epochs, seed=seed, on_step=on_step
-        )
-
-    def load(self, folder: Path) -> Fitted:
-        """See `evokd.loop.Learner`."""
-        from evokd.student import load_student
-
-        settings = self.task.student
-        return load_student(folder, device=settings.device, threads=settings.threads)
-
-    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
-        """Label texts by the nearest centroid of untrained embeddings."""
-        from evokd.student import centroid_predict
-
-        return centroid_predict(examples, texts, labels=self.task.names, settings=self.task.student)
 
 
 def run_task(
@@ -103,10 +34,25 @@ def run_task(
     open_model: OpenTeacher | None = None,
     learner: EncoderLearner | None = None,
 ) -> dict[str, Any]:
-    """Run all stages that are left and return the summary.
+    """Run all stages that are left and return the summary; see `open_run`."""
+    with open_run(task, out, watch=watch, open_model=open_model, learner=learner) as stages:
+        return stages.run()
+
+
+@contextmanager
+def open_run(
+    task: Task,
+    out: Path,
+    *,
+    watch: Watch,
+    open_model: OpenTeacher | None = None,
+    learner: EncoderLearner | None = None,
+) -> Iterator[Stages]:
+    """Open a run's folder, new or begun, with everything its stages need.
 
     Args:
         out: a new folder, or the folder of the same run, which then goes on.
+        open_model: opens the teacher when it is first needed; the task's own when None.
 
     Raises:
         EvokdError: for bad input, before the folder is touched.
@@ -124,8 +70,7 @@ def run_task(
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())
             ledger.set_meta("run", identity(task, data))
-        stages = Stages(task, data, files, ledger, calls, learner or EncoderLearner(task), watch)
-        return stages.run()
+        yield Stages(task, data, files, ledger, calls, learner or EncoderLearner(task), watch)
     finally:
         calls.close()
         ledger.close()
@@ -208,181 +153,10 @@ def _begun(ledger: Path) -> Any:
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
     """Return the dotted names of the settings in which two records differ."""
+    shown = name.removeprefix("settings.") or "settings"
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted({*old, *new})
         found = [differences(old.get(k), new.get(k), f"{name}.{k}".strip(".")) for k in keys]
         # Order matters too: label order is the order of every probability vector.
-        return [n for part in found for n in part] or ([name] if list(old) != list(new) else [])
-    return [] if old == new else [name.removeprefix("settings.") or "settings"]
-
-
-@dataclass(frozen=True)
-class Stages:
-    """A run at work: what its stages share."""
-
-    task: Task
-    data: TaskData
-    files: RunFiles
-    ledger: Ledger
-    calls: Calls
-    learner: EncoderLearner
-    watch: Watch
-
-    def run(self) -> dict[str, Any]:
-        """Do what is left, in order."""
-        self._do("seed_only", "the seed examples alone", self.seed_only)
-        self.loop.run()
-        self._do("final", "final student", self.final_student)
-        self._do("gate_texts", "texts for the gate", self.gate_texts)
-        self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
-        self._do("scores", "scores of what is served", self.scores)
-        self._do("latency", "latency against the teacher", self.latency)
-        write_report(self.files.report, self.task, self.data, self.ledger)
-        shutil.rmtree(self.files.root / "rounds", ignore_errors=True)
-        return self.summary()
-
-    def _do(self, name: str, title: str, work: Callable[[], Any]) -> Any:
-        if (done := self.ledger.stage(name)) is None:
-            self.watch.stage(title)
-            done = work()
-            self.ledger.finish_stage(name, done)
-        return done
-
-    @property
-    def loop(self) -> Loop:
-        """The run's loop, as far as its ledger has come."""
-        return Loop(
-            self.task,
-            self.data,
-            ledger=self.ledger,
-            calls=self.calls,
-            learner=self.learner,
-            folder=self.files.root,
-            watch=self.watch,
-        )
-
-    def seed_only(self) -> dict[str, Any]:
-        """Train on the seed examples alone; also the nearest centroid of untrained embeddings."""
-        student = self.learner.fit(
-            self.data.seed,
-            epochs=self.task.student.final_epochs,
-            seed=derive(self.task.loop.seed, "seed-only"),
-            on_step=steps(self.watch, "training on the seeds"),
-        )
-        student.save(self.loop.student_folder(-1))
-        tuned, centroid = {}, {}
-        for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
-            if examples:
-                tuned[name] = scores_of(student, examples, self.task.names)
-                nearest = self.learner.nearest(self.data.seed, [e.text for e in examples])
-                gold = [e.label for e in examples]
-                centroid[name] = score(gold, nearest, self.task.names).to_dict()
-        return {"fine_tuned": tuned, "centroid": centroid}
-
-    def final_student(self) -> dict[str, Any]:
-        """Train from the pretrained weights on everything kept; dev may prefer the best round's."""
-        loop = self.loop
-        examples = loop.training_set()
-        final = self.learner.fit(
-            examples,
-            epochs=self.task.student.final_epochs,
-            seed=derive(self.task.loop.seed, "final"),
-            on_step=steps(self.watch, "training the final student"),
-        )
-        best = loop.best_round()
-        dev = {
-            "final": scores_of(final, loop.dev(), self.task.names)["macro_f1"],
-            f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
-        }
-        chosen = "final"
-        if dev["final"] < dev[f"round {best}"] - self.task.selection.tolerance:
-            chosen, final = f"round {best}", self.learner.load(loop.student_folder(best))
-        final.save(self.files.student)
-        return {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
-
-    def gate_texts(self) -> dict[str, Any]:
-        """Have texts written that no student was trained on."""
-        known = known_texts(self.data, self.ledger)
-        count = write_gate_texts(self.task, self.data, self.ledger, self.calls, known, self.watch)
-        if count < self.task.export.gate_texts:
-            self.watch.note(f"the teacher had no more than {count} new texts for the gate")
-        return {"texts": count}
-
-    def export(self, folder: Path) -> dict[str, Any]:
-        """Export a student folder, quantise it, and keep INT8 only when the gate passes."""
-        from export.student import StudentMeta, export_student
-
-        held_out = [row.example for row in self.ledger.rows(split="gate")]
-        examples = list(self.loop.dev()) + held_out
-        texts = [e.text for e in examples]
-        student = self.learner.load(folder)
-        kept = self.ledger.rows(split="train")
-        meta = StudentMeta(
-            name=self.task.name,
-            domain=self.task.domain,
-            labels=self.task.labels,
-            max_length=self.task.student.max_length,
-            base_model=self.task.student.model,
-            teacher=(self.ledger.meta("teacher") or {"name": "unknown"})["name"],
-            training={
-                "synthetic_share": len(kept) / (len(kept) + len(self.data.seed)),
-                "rounds": len(self.ledger.results()) - 1,
-                "seed": self.task.loop.seed,
-            },
-        )
-        report = export_student(
-            folder,
-            texts=texts,
-            labels_of_texts=[e.label for e in examples],
-            torch_probabilities=np.asarray(student.predict(texts)),
-            meta=meta,
-            opset=self.task.export.opset,
-        )
-        made: dict[str, Any] = asdict(report)
-        return made
-
-    def scores(self) -> dict[str, Any]:
-        """Score the files that serve, by the predictor that serves, on dev and test."""
-        from export.student import add_scores
-        from serving.layout import INT8, ONNX, StudentFiles
-        from serving.predictor import open_predictor
-
-        made: dict[str, Any] = {}
-        present = {"fp32": ONNX} | (
-            {"int8": INT8} if StudentFiles(self.files.student).int8.exists() else {}
-        )
-        for precision, file in present.items():
-            predictor = open_predictor(self.files.student, file=file)
-            for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
-                if examples:
-                    said = predictor.probabilities([e.text for e in examples])
-                    answers = [self.task.names[int(i)] for i in said.argmax(axis=1)]
-                    gold = [e.label for e in examples]
-                    scored = score(gold, answers, self.task.names, said)
-                    made.setdefault(precision, {})[name] = scored.to_dict()
-        add_scores(
-            self.files.student,
-            {
-                f"{name}, {precision}": {k: part[k] for k in ("accuracy", "macro_f1", "n")}
-                for precision, parts in made.items()
-                for name, part in parts.items()
-            },
-        )
-        return made
-
-    def latency(self) -> dict[str, Any]:
-        """Time student and teacher on the same texts."""
-        from benchmarks.latency import measure
-
-        texts = [row.example.text for row in self.ledger.rows(split="gate")]
-        texts = texts[: self.task.export.latency_texts] or [e.text for e in self.data.seed]
-        return measure(self.files.student, self.task, self.calls.teacher, texts, watch=self.watch)
-
-    def summary(self) -> dict[str, Any]:
-        """Write summary.json, last of all, and return it."""
-        by_gold = selects_by_gold(self.task, self.data)
-        made = summarise(self.ledger, name=self.task.name, by_gold=by_gold)
-        part = self.files.summary.with_suffix(".part")
-        part.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, self.files.summary)
-        return made
+        return [n for part in found for n in part] or ([shown] if list(old) != list(new) else [])
+    return [] if old == new else [shown]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evokd.examples import Example
 from evokd.cpus import usable_cpus
+from evokd.examples import Example
 
 OnStep = Callable[[int, int], None]
 

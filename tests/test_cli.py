@@ -129,9 +129,7 @@ def test_version(evokd_: Evokd) -> None:
         ["serve"],
     ],
 )
-def test_a_wrong_command_line_is_exit_2(
-    home: Path, evokd_: Evokd, arguments: list[str]
-) -> None:
+def test_a_wrong_command_line_is_exit_2(home: Path, evokd_: Evokd, arguments: list[str]) -> None:
     before = files(home)
     code, _, err = evokd_(*arguments)
     assert code == 2
@@ -187,9 +185,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_before_anything_is_made(
-    home: Path, evokd_: Evokd, name: str
-) -> None:
+def test_bad_input_is_refused_before_anything_is_made(home: Path, evokd_: Evokd, name: str) -> None:
     spoil, says = BAD[name]
     spoil(home)
     before = files(home)
@@ -199,7 +195,10 @@ def test_bad_input_is_refused_before_anything_is_made(
 
 
 def test_changed_student_weights_are_refused(
-    home: Path, evokd_: Evokd, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    home: Path,
+    evokd_: Evokd,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     package = tmp_path_factory.mktemp("installed") / PRESETS["minilm"].package
     (package / "model").mkdir(parents=True)

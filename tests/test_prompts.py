@@ -122,9 +122,7 @@ def test_texts_never_add_lines_to_a_prompt(one: str, other: str) -> None:
         seen = [Seen(text, "set_alarm", "play_music"), Seen(more, "other", "play_music")]
         asked = [
             ask_label(DOMAIN, LABELS, text),
-            ask_cover(
-                DOMAIN, LABELS, label="other", count=1, style="short", examples=[text, more]
-            ),
+            ask_cover(DOMAIN, LABELS, label="other", count=1, style="short", examples=[text, more]),
             ask_analysis(DOMAIN, LABELS, [Seen(text, "other", "other")], seen),
         ]
         return [len(messages[-1].content.splitlines()) for messages in asked]

@@ -45,7 +45,7 @@ def test_no_text_breaks_a_parser(text: str) -> None:
 
 @given(texts, st.booleans())
 @example(['say "hi"', "b]ack\\slash}", "two\nlines\tand  spaces", "🎵 שלום"], True)
-def test_a_list_gives_back_its_texts(given_texts: list[str], ascii_only: bool) -> None:  # noqa: FBT001
+def test_a_list_gives_back_its_texts(given_texts: list[str], ascii_only: bool) -> None:
     made = parse_list(reply(json.dumps(given_texts, ensure_ascii=ascii_only)))
     good = folded(given_texts)
     assert made == (Texts(tuple(("cover", t) for t in good)) if good else Texts(reject="no text"))

@@ -13,7 +13,8 @@ from fakes import FakeLearner, ScriptedTeacher, Stopped, grow, make_task, write_
 
 from evokd.errors import EvokdError, InputError, TeacherError
 from evokd.ledger import Ledger
-from evokd.run import RunFiles, check_folder, differences, export_run, identity, run_task
+from evokd.run import check_folder, differences, export_run, identity, run_task
+from evokd.stages import RunFiles
 from evokd.task import Task, load_data, load_task
 from evokd.watch import Silent
 
@@ -166,7 +167,7 @@ def test_a_run_that_was_killed_is_known_by_what_is_only_in_the_log(tmp_path: Pat
     shutil.copytree(tmp_path / "run", tmp_path / "killed")  # the log is not in the database yet
     ledger.close()
     check(task, tmp_path / "killed")
-    with pytest.raises(InputError, match="other loop.rounds"):
+    with pytest.raises(InputError, match=r"other loop\.rounds"):
         check(make_task(tmp_path / "other", loop={"rounds": 5}), tmp_path / "killed")
 
 

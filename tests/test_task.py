@@ -60,9 +60,7 @@ def test_the_order_of_the_labels_is_the_files(tmp_path: Path) -> None:
     assert load_task(written(tmp_path, plain(labels=labels))).names == list(labels)
 
 
-def test_paths_are_relative_to_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "encoder").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -173,9 +171,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_task_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_any_text_is_a_task_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError):
@@ -264,4 +260,6 @@ def test_the_demo_task_loads() -> None:
 def test_the_schema_documents_every_field() -> None:
     schema = Task.model_json_schema()
     assert schema["required"] == ["name", "domain", "labels", "data"]
-    assert all("description" in field for field in schema["$defs"]["LoopSettings"]["properties"].values())
+    assert all(
+        "description" in field for field in schema["$defs"]["LoopSettings"]["properties"].values()
+    )

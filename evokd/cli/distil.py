@@ -95,7 +95,7 @@ def replay(
     from evokd.ledger import Ledger
     from evokd.replay import data_set
     from evokd.replay import replay as make_again
-    from evokd.run import RunFiles
+    from evokd.stages import RunFiles
 
     path = RunFiles(run).ledger
     if not path.is_file():

@@ -101,9 +101,16 @@ def bench(
 
     evokd bench runs/demo/student --teacher path/to/model.gguf
     """
-    from benchmarks.latency import bench_student
+    import json
 
-    bench_student(student, teacher=teacher, texts=texts, threads=threads, json_file=json_file)
+    from rich.console import Console
+
+    from benchmarks.latency import bench_student, show
+
+    record = bench_student(student, teacher=teacher, texts=texts, threads=threads)
+    show(record, Console(highlight=False))
+    if json_file is not None:
+        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def serve(

@@ -16,9 +16,9 @@ import llama_cpp as C
 import numpy as np
 import numpy.typing as npt
 
+from evokd.cpus import usable_cpus
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
-from evokd.cpus import usable_cpus
 from evokd.teacher.vocabulary import Vocabulary
 
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller

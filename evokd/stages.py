@@ -1,0 +1,268 @@
+"""The stages of a run in order, each recorded when it is whole; a run goes on after the last one.
+
+seed-only -> loop -> final student -> gate texts -> export and gate -> scores -> latency
+-> report -> summary.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evokd.calls import Calls
+from evokd.examples import Example
+from evokd.gathering import known_texts, scores_of
+from evokd.holdout import write_gate_texts
+from evokd.ledger import Ledger
+from evokd.loop import Fitted, Loop, OnStep, selects_by_gold
+from evokd.report import write_report
+from evokd.scores import score
+from evokd.seeds import derive
+from evokd.summary import summarise
+from evokd.task import Task, TaskData
+from evokd.teacher import open_teacher
+from evokd.watch import Watch, steps
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Every path in a run's folder."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The database of the run."""
+        return self.root / "run.db"
+
+    @property
+    def student(self) -> Path:
+        """The folder that serves."""
+        return self.root / "student"
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained file."""
+        return self.root / "report.html"
+
+    @property
+    def summary(self) -> Path:
+        """The figures; written last."""
+        return self.root / "summary.json"
+
+
+class EncoderLearner:
+    """Trains the task's encoder with `evokd.student`; torch is loaded here and not before."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def fit(
+        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
+    ) -> Fitted:
+        """See `evokd.loop.Learner`."""
+        from evokd.student import fit
+
+        return fit(
+            examples, self.task.names, self.task.student, epochs=epochs, seed=seed, on_step=on_step
+        )
+
+    def load(self, folder: Path) -> Fitted:
+        """See `evokd.loop.Learner`."""
+        from evokd.student import load_student
+
+        settings = self.task.student
+        return load_student(folder, device=settings.device, threads=settings.threads)
+
+    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
+        """Label texts by the nearest centroid of untrained embeddings."""
+        from evokd.student import centroid_predict
+
+        return centroid_predict(examples, texts, labels=self.task.names, settings=self.task.student)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A run at work: what its stages share."""
+
+    task: Task
+    data: TaskData
+    files: RunFiles
+    ledger: Ledger
+    calls: Calls
+    learner: EncoderLearner
+    watch: Watch
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left, in order."""
+        self.train()
+        self._do("gate_texts", "texts for the gate", self.gate_texts)
+        self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
+        self._do("scores", "scores of what is served", self.scores)
+        self._do("latency", "latency against the teacher", self.latency)
+        write_report(self.files.report, self.task, self.data, self.ledger)
+        shutil.rmtree(self.files.root / "rounds", ignore_errors=True)
+        return self.summary()
+
+    def train(self) -> None:
+        """Do what is left up to the final student, and stop there."""
+        self._do("seed_only", "the seed examples alone", self.seed_only)
+        self.loop.run()
+        self._do("final", "final student", self.final_student)
+
+    def _do(self, name: str, title: str, work: Callable[[], Any]) -> Any:
+        if (done := self.ledger.stage(name)) is None:
+            self.watch.stage(title)
+            done = work()
+            self.ledger.finish_stage(name, done)
+        return done
+
+    @property
+    def loop(self) -> Loop:
+        """The run's loop, as far as its ledger has come."""
+        return Loop(
+            self.task,
+            self.data,
+            ledger=self.ledger,
+            calls=self.calls,
+            learner=self.learner,
+            folder=self.files.root,
+            watch=self.watch,
+        )
+
+    def seed_only(self) -> dict[str, Any]:
+        """Train on the seed examples alone; also the nearest centroid of untrained embeddings."""
+        student = self.learner.fit(
+            self.data.seed,
+            epochs=self.task.student.final_epochs,
+            seed=derive(self.task.loop.seed, "seed-only"),
+            on_step=steps(self.watch, "training on the seeds"),
+        )
+        student.save(self.loop.student_folder(-1))
+        tuned, centroid = {}, {}
+        for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
+            if examples:
+                tuned[name] = scores_of(student, examples, self.task.names)
+                nearest = self.learner.nearest(self.data.seed, [e.text for e in examples])
+                gold = [e.label for e in examples]
+                centroid[name] = score(gold, nearest, self.task.names).to_dict()
+        return {"fine_tuned": tuned, "centroid": centroid}
+
+    def final_student(self) -> dict[str, Any]:
+        """Train from the pretrained weights on everything kept; dev may prefer the best round's."""
+        loop = self.loop
+        examples = loop.training_set()
+        final = self.learner.fit(
+            examples,
+            epochs=self.task.student.final_epochs,
+            seed=derive(self.task.loop.seed, "final"),
+            on_step=steps(self.watch, "training the final student"),
+        )
+        best = loop.best_round()
+        dev = {
+            "final": scores_of(final, loop.dev(), self.task.names)["macro_f1"],
+            f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
+        }
+        chosen = "final"
+        if dev["final"] < dev[f"round {best}"] - self.task.selection.tolerance:
+            chosen, final = f"round {best}", self.learner.load(loop.student_folder(best))
+        final.save(self.files.student)
+        return {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
+
+    def gate_texts(self) -> dict[str, Any]:
+        """Have texts written that no student was trained on."""
+        known = known_texts(self.data, self.ledger)
+        count = write_gate_texts(self.task, self.data, self.ledger, self.calls, known, self.watch)
+        if count < self.task.export.gate_texts:
+            self.watch.note(f"the teacher had no more than {count} new texts for the gate")
+        return {"texts": count}
+
+    def export(self, folder: Path) -> dict[str, Any]:
+        """Export a student folder, quantise it, and keep INT8 only when the gate passes."""
+        from export.student import StudentMeta, export_student
+
+        held_out = [row.example for row in self.ledger.rows(split="gate")]
+        examples = list(self.loop.dev()) + held_out
+        texts = [e.text for e in examples]
+        student = self.learner.load(folder)
+        kept = self.ledger.rows(split="train")
+        meta = StudentMeta(
+            name=self.task.name,
+            domain=self.task.domain,
+            labels=self.task.labels,
+            max_length=self.task.student.max_length,
+            base_model=self.task.student.model,
+            teacher=(self.ledger.meta("teacher") or {"name": "unknown"})["name"],
+            training={
+                "synthetic_share": len(kept) / (len(kept) + len(self.data.seed)),
+                "rounds": len(self.ledger.results()) - 1,
+                "seed": self.task.loop.seed,
+            },
+        )
+        report = export_student(
+            folder,
+            texts=texts,
+            labels_of_texts=[e.label for e in examples],
+            torch_probabilities=np.asarray(student.predict(texts)),
+            meta=meta,
+            opset=self.task.export.opset,
+        )
+        made: dict[str, Any] = asdict(report)
+        return made
+
+    def scores(self) -> dict[str, Any]:
+        """Score the files that serve, by the predictor that serves, on dev and test."""
+        from export.student import add_scores
+        from serving.layout import INT8, ONNX, StudentFiles
+        from serving.predictor import open_predictor
+
+        made: dict[str, Any] = {}
+        present = {"fp32": ONNX} | (
+            {"int8": INT8} if StudentFiles(self.files.student).int8.exists() else {}
+        )
+        for precision, file in present.items():
+            predictor = open_predictor(self.files.student, file=file)
+            for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
+                if examples:
+                    said = predictor.probabilities([e.text for e in examples])
+                    answers = [self.task.names[int(i)] for i in said.argmax(axis=1)]
+                    gold = [e.label for e in examples]
+                    scored = score(gold, answers, self.task.names, said)
+                    made.setdefault(precision, {})[name] = scored.to_dict()
+        add_scores(
+            self.files.student,
+            {
+                f"{name}, {precision}": {k: part[k] for k in ("accuracy", "macro_f1", "n")}
+                for precision, parts in made.items()
+                for name, part in parts.items()
+            },
+        )
+        return made
+
+    def latency(self) -> dict[str, Any]:
+        """Time student and teacher on the same texts, each on one thread."""
+        from benchmarks.latency import measure
+
+        texts = [row.example.text for row in self.ledger.rows(split="gate")]
+        texts = texts[: self.task.export.latency_texts] or [e.text for e in self.data.seed]
+        self.calls.close()
+        pinned = self.task.teacher.model_copy(update={"threads": 1})
+        with closing(open_teacher(pinned)) as teacher:
+            return measure(self.files.student, self.task, teacher, texts, watch=self.watch)
+
+    def summary(self) -> dict[str, Any]:
+        """Write summary.json, last of all, and return it."""
+        by_gold = selects_by_gold(self.task, self.data)
+        made = summarise(self.ledger, name=self.task.name, by_gold=by_gold)
+        part = self.files.summary.with_suffix(".part")
+        part.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(part, self.files.summary)
+        return made
