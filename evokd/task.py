@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,8 +82,11 @@ class Task(Group):
         return self.model_dump(mode="json", exclude={"data"})
 
 
-def load_task(path: Path) -> Task:
+def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
     """Read a task file.
+
+    Args:
+        changes: settings that replace the file's, such as "loop.rounds=3"; values are YAML.
 
     Raises:
         InputError: naming the file and the field at fault; unknown keys name the known ones.
@@ -99,11 +103,26 @@ def load_task(path: Path) -> Task:
         raise InputError(f"{path}{line}: not YAML", "see `evokd init` for a sample") from broken
     if not isinstance(given, dict):
         raise InputError(f"{path}: holds no settings", "see `evokd init` for a sample")
+    for change in changes:
+        _change(given, change)
     try:
         task = Task.model_validate(given)
     except ValidationError as invalid:
         raise _explained(path, invalid) from None
     return _located(task, path.parent)
+
+
+def _change(given: dict[str, Any], change: str) -> None:
+    """Set one dotted key; whether key and value fit is for the validation to say."""
+    name, equals, value = change.partition("=")
+    *groups, last = name.strip().split(".")
+    if not equals or not last:
+        raise InputError(f"--set {change}: not KEY=VALUE", "for example: --set loop.rounds=3")
+    for group in groups:
+        if not isinstance(given.setdefault(group, {}), dict):
+            raise InputError(f"--set {change}: {group} is no group of settings")
+        given = given[group]
+    given[last] = yaml.safe_load(value)
 
 
 def _located(task: Task, folder: Path) -> Task:
@@ -206,6 +225,6 @@ def load_data(task: Task) -> TaskData:
     )
 
 
-def demo_task() -> Task:
-    """Return the demo task, whose files are inside the package."""
-    return load_task(Path(str(resources.files("evokd.demo").joinpath("task.yaml"))))
+def demo_task(changes: Sequence[str] = ()) -> Task:
+    """Return the demo task, whose files are inside the package; `changes` as in `load_task`."""
+    return load_task(Path(str(resources.files("evokd.demo").joinpath("task.yaml"))), changes)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from benchmarks import latency
 from benchmarks.latency import LEAST_TEXTS, Timer, measure
 from evokd.errors import InputError
-from evokd.examples import Example
 from evokd.task import Task
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
 from evokd.watch import Silent
@@ -140,13 +139,8 @@ def test_the_command_writes_its_record(
 ) -> None:
     import evokd.teacher
 
-    seed, task_file = tmp_path / "seed.jsonl", tmp_path / "task.yaml"
-    lines = [{"text": e.text, "label": e.label} for e in (Example("hi", n) for n in LABELS)]
-    seed.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    names = ", ".join(f"{name}: x" for name in LABELS)
-    task_file.write_text(
-        f"{{name: t, domain: d, labels: {{{names}}}, data: {{seed: seed.jsonl}}}}", encoding="utf-8"
-    )
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS), encoding="utf-8")
     opened = []
     monkeypatch.setattr(
         evokd.teacher, "open_teacher", lambda settings: opened.append(settings) or Listener()
@@ -154,13 +148,13 @@ def test_the_command_writes_its_record(
     out = tmp_path / "latency.json"
     monkeypatch.setattr(
         sys, "argv",
-        ["latency", "--student", str(tiny_sealed), "--task", str(task_file), "--quick",
+        ["latency", "--student", str(tiny_sealed), "--texts", str(texts), "--quick",
          "--threads", "1", "--json", str(out), "--teacher", "some.gguf"],
     )  # fmt: skip
     latency.main()
     record = json.loads(out.read_text(encoding="utf-8"))
     assert record["quick"] is True
-    assert record["texts"] == len(LABELS)
+    assert record["texts"] == len(TEXTS)
     assert (opened[0].model, opened[0].threads) == ("some.gguf", 1)
 
 
@@ -177,6 +171,11 @@ def test_a_missing_student_is_the_users_error(
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "\nhint: " in said
+
+
+def test_without_texts_there_must_be_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        latency.texts_of_run(tmp_path)
 
 
 def test_import_is_light() -> None:

@@ -12,8 +12,13 @@ Out = Annotated[
     typer.Option("--out", "-o", help="The run's folder. If it is there already, the run goes on."),
 ]
 
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace a setting of the task, such as loop.rounds=3; repeatable."),
+]
 
-def demo(out: Out = None) -> None:
+
+def demo(out: Out = None, change: Set = None) -> None:
     """Distil the built-in task with the built-in teacher: the whole job on this machine.
 
     Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
@@ -23,12 +28,13 @@ def demo(out: Out = None) -> None:
     """
     from evokd.task import demo_task
 
-    _run(demo_task(), out or Path("runs/demo"))
+    _run(demo_task(change or ()), out or Path("runs/demo"))
 
 
 def run(
     task: Annotated[Path, typer.Argument(metavar="TASK.YAML", help="Made by `evokd init`.")],
     out: Out = None,
+    change: Set = None,
 ) -> None:
     """Distil a student for your task: rounds, export, gate, latency, report.
 
@@ -36,11 +42,11 @@ def run(
     flight are made again. The folder holds `student/` to serve, `report.html` to look at,
     `summary.json`, and `run.db`, the record of every teacher call and every text.
 
-        evokd run my/task.yaml --out runs/mine
+        evokd run my/task.yaml --out runs/mine --set loop.rounds=10
     """
     from evokd.task import load_task
 
-    loaded = load_task(task)
+    loaded = load_task(task, change or ())
     _run(loaded, out or Path("runs") / loaded.name)
 
 

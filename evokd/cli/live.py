@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -99,27 +100,35 @@ class Live:
 
 def show_summary(summary: Mapping[str, Any], out: Path) -> None:
     """Print the one table that a run ends with."""
-    table = Table(title=f"{summary['task']}: from seed examples to a served student")
-    for column in ("", "dev acc.", "dev F1", "test acc.", "test F1", "size", "latency p50"):
-        table.add_column(column, justify="left" if not column else "right")
+    table = Table(
+        title=Text(f"{summary['task']}: from seed examples to a served student"), box=box.SIMPLE
+    )
+    table.add_column("", no_wrap=True)
+    for column in (
+        "dev\nacc.",
+        "dev\nF1",
+        "test\nacc.",
+        "test\nF1",
+        "size\nMB",
+        "p50\nms",
+        "slower",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
     student, size, latency = summary["student"], summary["size_bytes"], summary["latency_ms"]
-    seed = summary["seed_only"]
-    table.add_row("seed only, fine-tuned", *_accuracies(seed["fine_tuned"]), "", "")
-    table.add_row("seed only, centroid", *_accuracies(seed["centroid"]), "", "")
-    table.add_row(
-        "student, full precision",
-        *_accuracies(student["fp32"]), _megabytes(size["onnx"]), _time(latency["onnx"]),
-    )  # fmt: skip
-    table.add_row(
-        "student, INT8",
-        *_accuracies(student["int8"]), _megabytes(size["int8"]), _time(latency["int8"]),
-    )  # fmt: skip
-    table.add_row("student, torch", *[""] * 5, _time(latency["torch"]))
-    ratio = summary["latency_ratio"]
-    for name, key in (("scores", "teacher_score"), ("writes the label", "teacher_generate")):
-        times = ratio.get(f"{key}_over_served")
-        shown = _time(latency[key]) + (f" ({times:.1f}x)" if times else "")
-        table.add_row(f"teacher {name}", *[""] * 5, shown)
+    seed, served = summary["seed_only"], "int8" if summary["gate"]["passed"] else "onnx"
+    rows: list[tuple[str, Mapping[str, Any] | None, int | None, str]] = [
+        ("seeds, fine-tuned", seed["fine_tuned"], None, ""),
+        ("seeds, centroid", seed["centroid"], None, ""),
+        ("student, torch", None, None, "torch"),
+        ("student, ONNX", student["fp32"], size["onnx"], "onnx"),
+        ("student, INT8", student["int8"], size["int8"], "int8"),
+        ("teacher, scoring", None, None, "teacher_score"),
+        ("teacher, writing", None, None, "teacher_generate"),
+    ]
+    for name, figures, megabytes, timed in rows:
+        table.add_row(
+            name, *_accuracies(figures), _megabytes(megabytes), *_times(latency, timed, served)
+        )
     console = Console(highlight=False)
     console.print(table)
     teacher, examples = summary["teacher"], summary["examples"]
@@ -170,14 +179,20 @@ def show_export(report: Mapping[str, Any]) -> None:
     console.print(f"served: {report['served']}, sizes: {report['size_bytes']}")
 
 
-def _accuracies(figures: Mapping[str, float | None]) -> list[str]:
+def _accuracies(figures: Mapping[str, float | None] | None) -> list[str]:
     keys = ("dev_accuracy", "dev_macro_f1", "test_accuracy", "test_macro_f1")
+    if figures is None:
+        return [""] * len(keys)
     return ["–" if (value := figures.get(key)) is None else f"{value:.3f}" for key in keys]
 
 
 def _megabytes(size: int | None) -> str:
-    return "–" if size is None else f"{size / 1e6:.1f} MB"
+    return "" if size is None else f"{size / 1e6:.1f}"
 
 
-def _time(latency: Mapping[str, float] | None) -> str:
-    return "–" if not latency else f"{latency['p50']:.2f} ms"
+def _times(latency: Mapping[str, Any], row: str, served: str) -> list[str]:
+    """Return the row's p50 and how many times as long as the served file it takes."""
+    if not latency.get(row):
+        return ["", ""]
+    p50, base = latency[row]["p50"], latency[served]["p50"]
+    return [f"{p50:.2f}", "" if row == served else f"{p50 / base:.1f}x"]

@@ -1,0 +1,50 @@
+"""A made-up corpus for tests of the embedded teacher's training: no public data set is needed."""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cache
+from typing import Any
+
+from evokd.demo.training import corpus
+from evokd.demo.training.conversations import Corpus, Tree, make_tree
+from evokd.demo.training.corpus import Row
+
+END = "<|im_end|>"
+WORDS = "please can you the a for me now some more new red loud long early cheap nearby friend's"
+
+
+def labels_of(source: str) -> list[str]:
+    """Return every label of a public set."""
+    about: dict[str, Any] = corpus.resource("definitions.json")
+    return list(about[source]["labels"])
+
+
+@cache
+def made_up_rows() -> tuple[Row, ...]:
+    """Return 12 texts of every label that definitions.json knows, half A and half B alike."""
+    rng = random.Random(0)
+    rows: list[Row] = []
+    for source in corpus.SETS:
+        for label in labels_of(source):
+            own = re.sub(r"[_/]|(?<=[a-z])(?=[A-Z])", " ", label).lower()
+            for i in range(12):
+                filler = rng.sample(WORDS.split(), rng.randint(1, 9))
+                text = f"{own if i % 3 else ''} add remind remove {' '.join(filler)} {i}".strip()
+                rows.append(Row(source, f"{text} {len(rows)}", label, "AB"[i % 2]))
+                rows.append(Row(source, f"{text} x{len(rows)}", label, "AB"[i % 2]))
+    return tuple(rows)
+
+
+@cache
+def made_up_corpus() -> Corpus:
+    """Return the rows' half A as the training takes it."""
+    return Corpus(made_up_rows())
+
+
+@cache
+def some_trees() -> tuple[Tree, ...]:
+    """Return a dozen trees of conversations."""
+    rng = random.Random(1)
+    return tuple(make_tree(made_up_corpus(), rng) for _ in range(12))

@@ -1,0 +1,147 @@
+"""Packed rows and the model: what is trained is what the product will ask."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_corpus import END, made_up_corpus, some_trees
+from numpy.typing import NDArray
+
+from evokd.demo.training import packing
+from evokd.demo.training.model import Shape, TinyLlama, rotate
+
+LENGTH = 1200
+
+
+@pytest.fixture(scope="module")
+def packer(tmp_path_factory: pytest.TempPathFactory) -> packing.Packer:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    packing.train_tokenizer(map(packing.plain, some_trees()), 800).save(str(path))
+    return packing.Packer(made_up_corpus(), path, rows=2, length=LENGTH, steps=3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def model(packer: packing.Packer) -> TinyLlama:
+    torch.manual_seed(0)
+    vocabulary = packer.tokenizer.get_vocab_size()
+    return TinyLlama(Shape(width=32, layers=2, heads=2, hidden=64, vocabulary=vocabulary)).eval()
+
+
+def segments(row: NDArray[Any]) -> dict[int, NDArray[Any]]:
+    """Return the places of every segment of a row: heads and branches."""
+    return {int(s): np.flatnonzero(row[5] == s) for s in np.unique(row[5]) if s >= 0}
+
+
+def alone(model: TinyLlama, tokens: list[int]) -> torch.Tensor:
+    """Return the logits of a conversation that has the model for itself."""
+    length = len(tokens)
+    mask = torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+    hidden = model(torch.tensor([tokens]), torch.arange(length)[None], mask)
+    return model.logits(hidden[0])
+
+
+@torch.no_grad()
+def test_a_packed_branch_computes_what_it_would_alone(
+    packer: packing.Packer, model: TinyLlama
+) -> None:
+    row = packer._row(random.Random(3))
+    batch = packing.stack([row])
+    packed = model.logits(model(batch.tokens, batch.positions, batch.mask)[0])
+    places = segments(row)
+    numbers = [n for n in places if n % 64]
+    assert len(numbers) >= 5
+    for number in (*numbers[:3], *numbers[-3:]):
+        head, own = places[number // 64 * 64], places[number]
+        expected = alone(model, [*row[0, head].astype(int), *row[0, own].astype(int)])
+        torch.testing.assert_close(packed[own], expected[len(head) :], atol=1e-4, rtol=0)
+        torch.testing.assert_close(packed[head], expected[: len(head)], atol=1e-4, rtol=0)
+
+
+def test_a_row_holds_whole_conversations(packer: packing.Packer) -> None:
+    row = packer._row(random.Random(3))
+    places = segments(row)
+    for number in (n for n in places if n % 64):
+        head, own = places[number // 64 * 64], places[number]
+        ids = [*row[0, head].astype(int), *row[0, own].astype(int)]
+        text = packer.tokenizer.decode(ids, skip_special_tokens=False)
+        assert text.startswith("<|im_start|>user\nA small text classifier sorts ")
+        assert text.endswith(END)
+        # Head and branch are encoded apart; the product encodes the whole.
+        assert packer.tokenizer.encode(text).ids == ids
+        assert row[1, [*head, *own]].tolist() == list(range(len(ids)))
+
+
+def test_targets_follow_their_tokens(packer: packing.Packer) -> None:
+    row = packer._row(random.Random(3))
+    label_answers = 0
+    for number, own in segments(row).items():
+        assert (row[2, own[:-1]] == row[0, own[1:]]).all()
+        assert row[3, own[-1]] == 0
+        learned = own[row[3, own] >= 1]
+        if number % 64 == 0:
+            assert row[3, own].sum() == 0
+            continue
+        said = packer.tokenizer.decode(
+            row[2, learned].astype(int).tolist(), skip_special_tokens=False
+        )
+        assert said.endswith(END)
+        assert said.count("im_start") == 0
+        if row[4, own].any():
+            label_answers += 1
+            assert set(row[3, learned]) == {packing.LABEL_WEIGHT}
+            assert (row[4, learned] == label_answers).all()
+            assert said.count(END) == 1
+    assert label_answers >= 3
+
+
+def test_a_step_can_be_made_again_alone(packer: packing.Packer) -> None:
+    assert len(packer) == 3
+    batches = [packer[step] for step in (1, 1, 2)]
+    for field in dataclasses.fields(packing.Batch):
+        one, again, other = (getattr(batch, field.name) for batch in batches)
+        assert torch.equal(one, again)
+        assert one.shape[0] == 2
+        assert one.shape[-1] == LENGTH
+        assert not torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_the_model_looks_back_only(model: TinyLlama) -> None:
+    tokens = torch.arange(12)[None]
+    mask = torch.ones(1, 1, 12, 12, dtype=torch.bool).tril()
+    hidden = model(tokens, torch.arange(12)[None], mask)
+    assert hidden.shape == (1, 12, 32)
+    assert model.logits(hidden[0]).shape == (12, model.shape.vocabulary)
+    changed = tokens.clone()
+    changed[0, 7] = 99
+    other = model(changed, torch.arange(12)[None], mask)
+    torch.testing.assert_close(other[:, :7], hidden[:, :7])
+    assert not torch.allclose(other[:, 7:], hidden[:, 7:])
+
+
+def turned(vector: torch.Tensor, position: int) -> torch.Tensor:
+    """Return [size] turned as the model turns it at a position."""
+    half = len(vector) // 2
+    angles = position * 10000.0 ** (-torch.arange(half) / half)
+    return rotate(vector[None, None, None], angles.cos(), angles.sin())[0, 0, 0]
+
+
+def test_turning_keeps_lengths_and_knows_distances_only() -> None:
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 16)
+    torch.testing.assert_close(turned(q, 0), q)
+    torch.testing.assert_close(turned(q, 9).norm(), q.norm())
+    torch.testing.assert_close(turned(q, 9) @ turned(k, 5), turned(q, 104) @ turned(k, 100))
+    assert not torch.allclose(turned(q, 9) @ turned(k, 5), turned(q, 9) @ turned(k, 6))
+
+
+def test_turning_pairs_neighbours_as_llama_cpp_does() -> None:
+    first = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    angle = torch.tensor(3.0)
+    expected = torch.stack([angle.cos(), angle.sin(), torch.zeros(()), torch.zeros(())])
+    torch.testing.assert_close(turned(first, 3), expected)
