@@ -247,10 +247,15 @@ def bench_student(
     opened = open_teacher(settings)
     try:
         most = QUICK_TEXTS if quick else MOST_TEXTS
-        made = measure(student, task, opened, timed[:most], watch=Silent(), timer=timer)
+        made = measure(student, task, opened, spread(timed, most), watch=Silent(), timer=timer)
     finally:
         opened.close()
     return {"quick": quick, **made}
+
+
+def spread(texts: Sequence[str], most: int) -> list[str]:
+    """Return at most `most` texts, evenly from the whole list: a run's texts go label by label."""
+    return [texts[i * len(texts) // most] for i in range(most)] if len(texts) > most else [*texts]
 
 
 def texts_of_run(root: Path) -> list[str]:
@@ -263,7 +268,7 @@ def texts_of_run(root: Path) -> list[str]:
 
     if not (root / "run.db").is_file():
         raise InputError(f"{root}: holds no run to take texts from", "give --texts FILE")
-    ledger = Ledger(root / "run.db")
+    ledger = Ledger(root / "run.db", attempt=False)
     try:
         return [row.example.text for row in ledger.rows(split="gate")]
     finally:

@@ -79,9 +79,15 @@ class Prediction:
 
 
 class Ledger:
-    """An open run.db. One process at a time; every method commits what it writes."""
+    """An open run.db. One process at a time; every method commits what it writes.
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        attempt: whether the time it is open counts as work on the run.
+    """
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, attempt: bool = True
+    ) -> None:
         self.path = path
         self.clock = clock
         self._lock = _lock(path)
@@ -98,9 +104,11 @@ class Ledger:
             ) from broken
         if self.meta("format") is None:
             self.set_meta("format", FORMAT)
-        now = self.clock()
-        self._db.execute("INSERT INTO attempts (began, seen) VALUES (?, ?)", (now, now))
-        self._attempt = self._one("SELECT max(number) FROM attempts")
+        self._attempt: int | None = None
+        if attempt:
+            now = self.clock()
+            self._db.execute("INSERT INTO attempts (began, seen) VALUES (?, ?)", (now, now))
+            self._attempt = self._one("SELECT max(number) FROM attempts")
 
     def close(self) -> None:
         """Note the time and close; everything is on disk already."""

@@ -87,7 +87,7 @@ def export_run(root: Path, out: Path | None) -> dict[str, Any]:
         raise InputError(f"{files.ledger}: no such file", "give the folder of a finished run")
     if out is not None and out.exists():
         raise InputError(f"{out}: exists", "give --out a new folder")
-    ledger = Ledger(files.ledger)
+    ledger = Ledger(files.ledger, attempt=False)
     try:
         task, data = recorded_task(ledger)
         if ledger.stage("gate_texts") is None:

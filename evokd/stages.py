@@ -249,10 +249,10 @@ class Stages:
 
     def latency(self) -> dict[str, Any]:
         """Time student and teacher on the same texts, each on one thread."""
-        from benchmarks.latency import measure
+        from benchmarks.latency import measure, spread
 
         texts = [row.example.text for row in self.ledger.rows(split="gate")]
-        texts = texts[: self.task.export.latency_texts] or [e.text for e in self.data.seed]
+        texts = spread(texts, self.task.export.latency_texts) or [e.text for e in self.data.seed]
         self.calls.close()
         pinned = self.task.teacher.model_copy(update={"threads": 1})
         with closing(open_teacher(pinned)) as teacher:

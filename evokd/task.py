@@ -95,12 +95,7 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as broken:
         raise InputError(f"{path}: cannot be read", "give the path of a task.yaml") from broken
-    try:
-        given = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
-        where = getattr(broken, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise InputError(f"{path}{line}: not YAML", "see `evokd init` for a sample") from broken
+    given = _yaml(text, str(path))
     if not isinstance(given, dict):
         raise InputError(f"{path}: holds no settings", "see `evokd init` for a sample")
     for change in changes:
@@ -110,6 +105,16 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
     except ValidationError as invalid:
         raise _explained(path, invalid) from None
     return _located(task, path.parent)
+
+
+def _yaml(text: str, source: str) -> Any:
+    """Read YAML; InputError names its source and, where it is known, the line."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
+        where = getattr(broken, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise InputError(f"{source}{line}: not YAML", "see `evokd init` for a sample") from broken
 
 
 def _change(given: dict[str, Any], change: str) -> None:
@@ -122,7 +127,7 @@ def _change(given: dict[str, Any], change: str) -> None:
         if not isinstance(given.setdefault(group, {}), dict):
             raise InputError(f"--set {change}: {group} is no group of settings")
         given = given[group]
-    given[last] = yaml.safe_load(value)
+    given[last] = _yaml(value, f"--set {change}")
 
 
 def _located(task: Task, folder: Path) -> Task:

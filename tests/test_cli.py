@@ -81,7 +81,7 @@ def test_a_user_error_has_no_traceback_in_a_process_of_its_own(home: Path) -> No
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    def broken(_: Path) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("evokd.task.load_task", broken)

@@ -178,6 +178,33 @@ def test_any_text_is_a_task_or_refused(tmp_path_factory: pytest.TempPathFactory,
         load_task(path)
 
 
+def test_settings_of_the_command_line_replace_the_files(tmp_path: Path) -> None:
+    path = written(tmp_path, plain(loop={"rounds": 2, "hard": 3}))
+    task = load_task(path, ["loop.rounds=7", "selection.by=teacher", 'domain="mails: all"'])
+    assert (task.loop.rounds, task.loop.hard) == (7, 3)
+    assert task.selection.by == "teacher"
+    assert task.domain == "mails: all"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("loop.rounds", "not KEY=VALUE"),
+        ("=3", "not KEY=VALUE"),
+        ("loop.=3", "not KEY=VALUE"),
+        ("name.first=x", "name is no group of settings"),
+        ("loop.rounds=[", "not YAML"),
+        ("loop.rouds=3", "unknown key loop.rouds"),
+        ("loops.rounds=3", "unknown key loops"),
+        ("loop.rounds=many", "loop.rounds: "),
+    ],
+)
+def test_a_bad_change_is_named(tmp_path: Path, change: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_task(written(tmp_path), [change])
+    assert says in caught.value.message
+
+
 def test_settings_record_every_default_and_no_path(tmp_path: Path) -> None:
     task = load_task(written(tmp_path, plain(loop={"rounds": 2})))
     recorded = json.loads(json.dumps(task.settings()))

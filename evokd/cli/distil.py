@@ -73,7 +73,6 @@ def init(
     import json
 
     from evokd.cli.sample import write_sample
-    from evokd.errors import InputError
 
     if schema:
         from evokd.task import Task
@@ -81,7 +80,7 @@ def init(
         typer.echo(json.dumps(Task.model_json_schema(), indent=2))
         return
     if folder is None:
-        raise InputError("which folder?", "evokd init my/")
+        raise typer.BadParameter("give a folder, for example: evokd init my/")
     for path in write_sample(folder):
         typer.echo(f"wrote {path}")
     typer.echo(f"edit them, then: evokd run {folder / 'task.yaml'}")
@@ -106,7 +105,7 @@ def replay(
     path = RunFiles(run).ledger
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give the folder of a run")
-    ledger = Ledger(path)
+    ledger = Ledger(path, attempt=False)
     try:
         again, recorded = data_set(make_again(ledger)), data_set(ledger.rows())
     finally:
