@@ -1,4 +1,4 @@
-"""A scripted teacher, a small learner and a task for tests of the loop: no model, no torch.
+"""A scripted teacher and a small learner for tests of the loop: no model, no torch.
 
 All of it is a function of what is asked, so that two runs can be compared row by row.
 """
@@ -11,26 +11,16 @@ import os
 import random
 import re
 import shutil
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evokd.calls import Calls
 from evokd.examples import Example
-from evokd.gathering import known_texts
-from evokd.holdout import write_gate_texts
-from evokd.ledger import Ledger
-from evokd.loop import Loop
-from evokd.seeds import derive
-from evokd.task import Task, load_data, load_task
 from evokd.teacher import Generate, Message, Score, Scored, Written
-from evokd.watch import Silent, Watch
 
 # Not in the order of the alphabet: whoever sorts the labels is found out.
 KEYWORDS = {
@@ -285,105 +275,6 @@ class FakeLearner:
             return len({*text.casefold().split()} & {*example.text.casefold().split()})
 
         return [max(examples, key=lambda e: common(text, e)).label for text in texts]
-
-
-SMALL: dict[str, dict[str, Any]] = {
-    "teacher": {},
-    "loop": {"rounds": 2, "hard": 2, "easy": 1, "conversations": 2, "cover": 8, "quota": 1,
-             "pool": 4, "repeat": 2, "anchor": 1},
-    "student": {"epochs": 2, "final_epochs": 2},
-    "selection": {"texts": 3},
-    "export": {"gate_texts": 20, "latency_texts": 10},
-}  # fmt: skip
-
-
-def make_task(
-    folder: Path, *, dev: int = 0, test: int = 4, pool: int = 0, **changes: dict[str, Any]
-) -> Task:
-    """Write a small task of three labels into a folder and load it.
-
-    Args:
-        dev, test, pool: texts a label in these files; 0 means no file.
-        changes: fields of the settings groups, such as `loop={"rounds": 1}`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"seed": texts_of(1, 1), "dev": texts_of(2, dev), "test": texts_of(3, test)}
-    named = {}
-    for name, examples in (files | {"unlabeled": texts_of(4, pool)}).items():
-        if examples:
-            lines = [{"text": e.text} if name == "unlabeled" else {"text": e.text, "label": e.label}
-                     for e in examples]  # fmt: skip
-            write_jsonl(folder / f"{name}.jsonl", lines)
-            named[name] = f"{name}.jsonl"
-    groups = {name: values | changes.get(name, {}) for name, values in SMALL.items()}
-    about = {label: f"is about {words[0]}" for label, words in KEYWORDS.items()}
-    settings = {"name": "tiny", "domain": "requests to a voice assistant", "labels": about}
-    (folder / "task.yaml").write_text(json.dumps(settings | groups | {"data": named}))
-    return load_task(folder / "task.yaml")
-
-
-def write_jsonl(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write records, one a line."""
-    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-
-
-def grow(
-    task: Task,
-    folder: Path,
-    teacher: ScriptedTeacher,
-    learner: FakeLearner | None = None,
-    *,
-    watch: Watch | None = None,
-    clock: Callable[[], float] = time.time,
-) -> None:
-    """Run the stages of a run that need a teacher, as `evokd.run` does: seeds, loop, gate texts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data, learner, watch = load_data(task), learner or FakeLearner(task.names), watch or Silent()
-    ledger = Ledger(folder / "run.db", clock=clock)
-    calls = Calls(ledger, lambda: teacher)
-    try:
-        if ledger.meta("run") is None:
-            ledger.set_meta("data", data.to_json())
-            ledger.set_meta("run", {"settings": task.settings()})
-        loop = Loop(task, data, ledger=ledger, calls=calls, learner=learner,
-                    folder=folder, watch=watch)  # fmt: skip
-        if ledger.stage("seed_only") is None:
-            student = learner.fit(data.seed, epochs=1, seed=derive(0, "seed"),
-                                  on_step=lambda done, total: None)  # fmt: skip
-            student.save(loop.student_folder(-1))
-            ledger.finish_stage("seed_only", {})
-        loop.run()
-        if ledger.stage("gate_texts") is None:
-            known = known_texts(data, ledger)
-            count = write_gate_texts(task, data, ledger, calls, known, watch)
-            ledger.finish_stage("gate_texts", {"texts": count})
-    finally:
-        calls.close()
-        ledger.close()
-
-
-TABLES = ("calls", "examples", "predictions", "rounds", "stages")
-
-
-def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Return the rows of a ledger's tables, in the order in which they were made."""
-    with closing(sqlite3.connect(path)) as db:
-        return {t: db.execute(f"SELECT * FROM {t} ORDER BY rowid").fetchall() for t in TABLES}
-
-
-def replies(path: Path) -> dict[str, str | None]:
-    """Return key -> reply of a ledger's calls; None while in flight."""
-    with closing(sqlite3.connect(path, timeout=5)) as db:
-        return dict(db.execute("SELECT key, reply FROM calls"))
-
-
-def prompts_of(path: Path) -> list[str]:
-    """Return all that a run's teacher was ever shown, a string a call."""
-    with closing(sqlite3.connect(path)) as db:
-        return [
-            "\n".join(m["content"] for m in json.loads(request)["messages"])
-            for (request,) in db.execute("SELECT request FROM calls")
-        ]
 
 
 def user(text: str) -> tuple[Message, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fakes import FakeLearner, ScriptedTeacher, grow
+from fake_run import grow
+from fakes import FakeLearner, ScriptedTeacher
 
 from evokd.task import load_task
 

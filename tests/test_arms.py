@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import LABELS, ScriptedTeacher, make_task, texts_of
+from fake_run import make_task
+from fakes import LABELS, ScriptedTeacher, texts_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import LABELS, ScriptedTeacher, Stopped, replies, user
+from fake_run import replies
+from fakes import LABELS, ScriptedTeacher, Stopped, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import LABELS, ScriptedTeacher, make_task, prompts_of, texts_of
+from fake_run import make_task, prompts_of
+from fakes import LABELS, ScriptedTeacher, texts_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

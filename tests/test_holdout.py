@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import ScriptedTeacher, Stopped, make_task, prompts_of, texts_of
+from fake_run import make_task, prompts_of
+from fakes import ScriptedTeacher, Stopped, texts_of
 
 from evokd.calls import Calls
 from evokd.gathering import known_texts

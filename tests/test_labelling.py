@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import KEYWORDS, LABELS, ScriptedTeacher, make_task, texts_of
+from fake_run import make_task
+from fakes import KEYWORDS, LABELS, ScriptedTeacher, texts_of
 from hypothesis import given
 from hypothesis import strategies as st
 

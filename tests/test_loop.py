@@ -4,79 +4,24 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import (
-    LABELS,
-    FakeLearner,
-    ScriptedTeacher,
-    Stopped,
-    grow,
-    make_task,
-    prompts_of,
-    tables,
-    texts_of,
-    write_jsonl,
-)
+from fake_run import Run, grow, make_task, prompts_of, tables, write_jsonl
+from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
 
 from evokd.calls import Calls
 from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.feedback import SHOW_WRONG
 from evokd.ledger import Ledger, Row
-from evokd.loop import Loop, selects_by_gold
-from evokd.settings import SelectionSettings
-from evokd.task import Task, TaskData, load_data, load_task
+from evokd.loop import Loop
+from evokd.task import load_data, load_task
 from evokd.teacher import Generate
 from evokd.watch import Silent
-
-
-class Notes(Silent):
-    """Keeps what a run says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.results: list[Mapping[str, Any]] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
-
-    def round(self, result: Mapping[str, Any]) -> None:
-        self.results.append(result)
-
-
-class Run:
-    """A finished run and all that was seen of it."""
-
-    def __init__(
-        self,
-        folder: Path,
-        task: Task,
-        *,
-        teacher: ScriptedTeacher | None = None,
-        spoil: Callable[[int, Sequence[Example]], Sequence[Example]] | None = None,
-    ) -> None:
-        self.task, self.folder, self.file = task, folder, folder / "run.db"
-        self.teacher = teacher or ScriptedTeacher()
-        self.learner = FakeLearner(task.names, spoil=spoil)
-        self.notes = Notes()
-        grow(task, folder, self.teacher, self.learner, watch=self.notes)
-        self.results = [json.loads(result) for _, _, result in tables(self.file)["rounds"]]
-        self.plans = [json.loads(plan) for _, plan, _ in tables(self.file)["rounds"]]
-
-    def rows(self, **which: Any) -> list[Row]:
-        ledger = Ledger(self.file)
-        try:
-            return ledger.rows(**which)
-        finally:
-            ledger.close()
-
-    def fits(self) -> list[tuple[str, ...]]:
-        return [texts for name, texts in self.learner.log if name == "fit"]
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +30,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     task = make_task(folder / "task", pool=5, loop={"rounds": 3})
     leaks = [e.text for e in load_data(task).test]
     return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=leaks))
-
-
-def worse(at: int) -> Callable[[int, Sequence[Example]], Sequence[Example]]:
-    """Make fit number `at` and later ones learn every label as the first one."""
-
-    def spoil(number: int, examples: Sequence[Example]) -> Sequence[Example]:
-        if number < at:
-            return examples
-        return [Example(e.text, LABELS[0]) for e in examples]
-
-    return spoil
 
 
 # -- the order of a round -------------------------------------------------------------------------
@@ -296,80 +230,6 @@ def test_the_static_arm_shows_no_feedback_and_asks_as_often(tmp_path: Path) -> N
     assert all(result["weaknesses"] == [] for result in made.results)
 
 
-# -- dev decides ----------------------------------------------------------------------------------
-
-
-def test_a_round_that_hurts_is_rolled_back(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", loop={"rounds": 3})
-    made = Run(tmp_path / "run", task, spoil=worse(at=2))  # fit 0 is seed-only, fit 1 round 0
-    assert [r["rolled_back"] for r in made.results] == [False, True, True, True]
-    kept = [row for row in made.rows(split="train") if row.round >= 0]
-    assert kept
-    assert {row.round for row in kept} == {0}
-    hurt = [row for row in made.rows() if row.reason == "round rolled back"]
-    assert {row.round for row in hurt} == {1, 2, 3}
-    # Every later round goes on from the last student that counts.
-    assert {name for what, name in made.learner.log if what == "load"} == {"seed", "00"}
-    assert {p.name for p in (tmp_path / "run" / "rounds").iterdir()} == {"seed", "00"}
-
-
-def test_a_small_fall_is_tolerated(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", selection={"tolerance": 1.0})
-    made = Run(tmp_path / "run", task, spoil=worse(at=2))
-    assert made.results[1]["dev"]["macro_f1"] < made.results[0]["dev"]["macro_f1"]
-    assert not any(r["rolled_back"] for r in made.results)
-
-
-def test_the_loop_ends_when_dev_stays_flat(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", loop={"rounds": 6}, selection={"patience": 2})
-    made = Run(tmp_path / "run", task, spoil=worse(at=2))
-    assert len(made.results) == 3
-    assert any("has not risen" in note for note in made.notes.said)
-    fits = made.learner.fits
-    grow(task, tmp_path / "run", ScriptedTeacher(fail_after=0), made.learner)
-    assert made.learner.fits == fits
-
-
-def test_gold_dev_decides_when_given(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", dev=3)
-    made = Run(tmp_path / "run", task)
-    assert made.rows(split="dev") == []
-    assert all(r["dev"] == r["gold_dev"] for r in made.results)
-    assert made.results[0]["dev"]["n"] == 9
-    gold = {e.text for e in load_data(task).dev}
-    assert not gold & {text for fitted in made.fits() for text in fitted}
-
-
-def test_a_gold_dev_can_be_for_the_report_alone(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", dev=3, selection={"by": "teacher"})
-    made = Run(tmp_path / "run", task)
-    held_out = made.rows(split="dev")
-    assert held_out
-    assert all(r["dev"]["n"] == len(held_out) for r in made.results)
-    assert all(r["gold_dev"]["n"] == 9 for r in made.results)
-
-
-def test_who_selects() -> None:
-    example = Example("wake me", "alarm")
-    for by, with_dev, without in (("auto", True, False), ("teacher", False, False)):
-        task = Task.model_construct(selection=SelectionSettings(by=by))  # type: ignore[arg-type]
-        assert selects_by_gold(task, TaskData(seed=(example,), dev=(example,))) is with_dev
-        assert selects_by_gold(task, TaskData(seed=(example,))) is without
-
-
-def test_the_later_of_equal_rounds_is_the_best(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task")
-    ledger = Ledger(tmp_path / "run.db")
-    loop = Loop(task, load_data(task), ledger=ledger, calls=Calls(ledger, None), learner=None,
-                folder=tmp_path, watch=Silent())  # fmt: skip
-    for number, f1 in enumerate((0.5, 0.8, 0.8, 0.6)):
-        ledger.set_plan(number, {})
-        ledger.finish_round(number, {"round": number, "dev": {"macro_f1": f1}})
-    assert loop.best_round() == 2
-    assert not loop.is_flat()  # the first of the best is two rounds old
-    ledger.close()
-
-
 # -- a round's result -----------------------------------------------------------------------------
 
 
@@ -396,6 +256,20 @@ def test_a_teacher_whose_first_texts_are_of_no_use(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="none of the teacher's first texts"):
         grow(make_task(tmp_path / "task"), tmp_path / "run", Mute())
     assert tables(tmp_path / "run" / "run.db")["examples"] == []
+
+
+def test_a_text_that_comes_again_in_a_later_round_is_kept_once(tmp_path: Path) -> None:
+    again = "find the new jazz song"
+
+    class Repeating(ScriptedTeacher):
+        def _flawed(self, texts: list[str], number: int) -> list[str]:
+            return [*texts, again]
+
+    task = make_task(tmp_path / "task", loop={"rounds": 3})
+    made = Run(tmp_path / "run", task, teacher=Repeating())
+    rows = [row for row in made.rows() if row.example.text == again]
+    assert {row.round for row in rows} >= {0, 1, 2, -1}
+    assert Counter(row.reason for row in rows) == {None: 1, "duplicate": len(rows) - 1}
 
 
 def test_two_runs_are_the_same(run: Run, tmp_path: Path) -> None:

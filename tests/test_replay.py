@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from fakes import LABELS, FakeLearner, ScriptedTeacher, grow, make_task, replies, tables
-from test_loop import worse
+from fake_run import grow, make_task, replies, tables, worse
+from fakes import LABELS, FakeLearner, ScriptedTeacher
 
 from evokd.errors import InputError, ReplayMiss
 from evokd.ledger import Ledger

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakes import FakeLearner, ScriptedTeacher, Stopped, grow, make_task, replies, tables
+from fake_run import grow, make_task, replies, tables
+from fakes import FakeLearner, ScriptedTeacher, Stopped
 
 from evokd.task import Task
 

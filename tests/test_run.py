@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeLearner, ScriptedTeacher, Stopped, grow, make_task, write_jsonl
+from fake_run import grow, make_task, write_jsonl
+from fakes import FakeLearner, ScriptedTeacher, Stopped
 
 from evokd.errors import EvokdError, InputError, TeacherError
 from evokd.ledger import Ledger
