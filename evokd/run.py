@@ -6,6 +6,7 @@ What a run does is in `evokd.stages`.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -95,10 +96,18 @@ def export_run(root: Path, out: Path | None) -> dict[str, Any]:
         stages = Stages(
             task, data, files, ledger, Calls(ledger, None), EncoderLearner(task), Silent()
         )
+        # Beside the old folder, so that one that serves is whole at every moment.
+        target = out or files.student
+        aside = target.with_name(f".{target.name}.exporting")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(files.student, aside)
+        report, scores = stages.export(aside), stages.scores(aside)
         if out is None:
-            return stages.export(files.student)
-        shutil.copytree(files.student, out)
-        return stages.export(out)
+            ledger.finish_stage("export", report)
+            ledger.finish_stage("scores", scores)
+            shutil.rmtree(files.student)
+        os.replace(aside, target)
+        return report
     finally:
         ledger.close()
 

@@ -106,7 +106,7 @@ class Stages:
         self.train()
         self._do("gate_texts", "texts for the gate", self.gate_texts)
         self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
-        self._do("scores", "scores of what is served", self.scores)
+        self._do("scores", "scores of what is served", lambda: self.scores(self.files.student))
         self._do("latency", "latency against the teacher", self.latency)
         write_report(self.files.report, self.task, self.data, self.ledger)
         shutil.rmtree(self.files.root / "rounds", ignore_errors=True)
@@ -218,18 +218,16 @@ class Stages:
         made: dict[str, Any] = asdict(report)
         return made
 
-    def scores(self) -> dict[str, Any]:
-        """Score the files that serve, by the predictor that serves, on dev and test."""
+    def scores(self, folder: Path) -> dict[str, Any]:
+        """Score a folder's ONNX files, by the predictor that serves, on dev and test."""
         from export.student import add_scores
         from serving.layout import INT8, ONNX, StudentFiles
         from serving.predictor import open_predictor
 
         made: dict[str, Any] = {}
-        present = {"fp32": ONNX} | (
-            {"int8": INT8} if StudentFiles(self.files.student).int8.exists() else {}
-        )
+        present = {"fp32": ONNX} | ({"int8": INT8} if StudentFiles(folder).int8.exists() else {})
         for precision, file in present.items():
-            predictor = open_predictor(self.files.student, file=file)
+            predictor = open_predictor(folder, file=file)
             for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
                 if examples:
                     said = predictor.probabilities([e.text for e in examples])
@@ -238,7 +236,7 @@ class Stages:
                     scored = score(gold, answers, self.task.names, said)
                     made.setdefault(precision, {})[name] = scored.to_dict()
         add_scores(
-            self.files.student,
+            folder,
             {
                 f"{name}, {precision}": {k: part[k] for k in ("accuracy", "macro_f1", "n")}
                 for precision, parts in made.items()
@@ -255,8 +253,9 @@ class Stages:
         texts = spread(texts, self.task.export.latency_texts) or [e.text for e in self.data.seed]
         self.calls.close()
         pinned = self.task.teacher.model_copy(update={"threads": 1})
+        task = self.task.model_copy(update={"teacher": pinned})
         with closing(open_teacher(pinned)) as teacher:
-            return measure(self.files.student, self.task, teacher, texts, watch=self.watch)
+            return measure(self.files.student, task, teacher, texts, watch=self.watch)
 
     def summary(self) -> dict[str, Any]:
         """Write summary.json, last of all, and return it."""

@@ -138,7 +138,7 @@ def _located(task: Task, folder: Path) -> Task:
         teacher = teacher.model_copy(update={"model": str(folder / teacher.model)})
     student = task.student
     if (folder / student.model).is_dir():
-        student = student.model_copy(update={"model": str(folder / student.model)})
+        student = student.model_copy(update={"model": str((folder / student.model).resolve())})
     update = {"data": DataFiles(**found), "teacher": teacher, "student": student}
     return task.model_copy(update=update)
 
