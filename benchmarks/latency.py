@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import sys
 import time
@@ -27,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from evokd.cpus import cpu_model
 from evokd.errors import EvokdError, InputError
 from evokd.labelling import label_requests
 from evokd.settings import TeacherSettings
@@ -178,16 +178,6 @@ def ratios(rows: dict[str, Any], served: str) -> dict[str, float | None]:
         "teacher_generate_over_served": over("teacher_generate", served),
         "torch_over_int8": over("torch", "int8"),
     }
-
-
-def cpu_model() -> str:
-    """Return the processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def show(record: dict[str, Any], console: Console) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from evokd.cpus import cpu_model
 from evokd.examples import Example
 from evokd.settings import StudentSettings
 from evokd.student import fit, pick_device, untrained
@@ -133,7 +133,7 @@ def run(*, quick: bool, threads: int) -> dict[str, Any]:
         "texts": TEXTS,
         "device": device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
         "bf16": has_bf16(device),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "threads": used,
         "versions": {name: version(name) for name in ("torch", "transformers", "accelerate")},
     }
@@ -158,15 +158,6 @@ def show(record: dict[str, Any], console: Console) -> None:
 def _synchronise(settings: StudentSettings) -> None:
     if pick_device(settings.device).type == "cuda":
         torch.cuda.synchronize()
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:

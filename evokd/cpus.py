@@ -1,8 +1,9 @@
-"""How many processors this process may use. Knows containers, not models."""
+"""The processors: their name, and how many this process may use. Knows containers, not models."""
 
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -29,3 +30,13 @@ def _quota(cgroup: Path) -> float | None:
     if not limit.isdigit() or not period.isdigit():  # "max" or -1: no limit
         return None
     return int(limit) / int(period)
+
+
+def cpu_model() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

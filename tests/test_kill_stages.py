@@ -1,4 +1,4 @@
-"""kill -9 in every stage of a real run, then the same command: nothing that was finished is lost."""
+"""kill -9 in every stage of a real run, then the same command: what was finished is not lost."""
 
 from __future__ import annotations
 
