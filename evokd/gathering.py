@@ -67,6 +67,9 @@ def _row(number: int, proposal: Proposal, reason: str, labelled: Labelled | None
     label, soft = (labelled.label, labelled.soft) if labelled else ("", ())
     if labelled and not labelled.agreed:
         reason = "labels disagree"
+    elif labelled and proposal.origin == "cover" and proposal.source != label:
+        # It was asked for as a text of another label: writer or labeller is wrong.
+        reason = "not the asked label"
     example = Example(proposal.text, label, proposal.origin, soft)
     split: Split | None = None if reason else "train"
     return Row(number, example, split, reason or None, proposal.call, proposal.source)

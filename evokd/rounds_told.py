@@ -16,7 +16,7 @@ PARTS = {
     "train": ("train",),
     "held out": ("held out: dev", "held out: gate"),
     "duplicate": ("duplicate", "near-duplicate"),
-    "labels disagree": ("labels disagree",),
+    "labels disagree": ("labels disagree", "not the asked label"),
     "leak": ("leak: dev", "leak: test"),
     "rolled back": ("round rolled back",),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evokd.ledger import Ledger
-from evokd.replay import data_set, replay
+from evokd.replay import replay
 from evokd.run import run_task
 from evokd.scores import score
 from evokd.task import Task, demo_task, load_data
@@ -83,7 +83,7 @@ def test_the_ledger_replays_without_the_model(
 ) -> None:
     ledger = Ledger(finished[1] / "run.db")
     try:
-        assert data_set(replay(ledger)) == data_set(ledger.rows())
+        assert replay(ledger) == ledger.rows()
     finally:
         ledger.close()
 

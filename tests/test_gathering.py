@@ -22,7 +22,8 @@ from evokd.task import load_data
 from evokd.watch import Silent
 
 SENTENCES = [e.text for e in texts_of(9, 4)]
-REASONS = {"empty", "duplicate", "near-duplicate", "leak: test", "leak: dev", "labels disagree"}
+DOUBTED = {"labels disagree", "not the asked label"}
+REASONS = {"empty", "duplicate", "near-duplicate", "leak: test", "leak: dev", *DOUBTED}
 
 
 @contextmanager
@@ -35,8 +36,10 @@ def view(folder: Path, teacher: ScriptedTeacher | None = None) -> Iterator[View]
         ledger.close()
 
 
-def proposals(texts: Sequence[str], source: str = "weather") -> list[Proposal]:
-    return [Proposal(text, "cover", "f00", source) for text in texts]
+def proposals(
+    texts: Sequence[str], source: str = "weather", *, origin: str = "cover"
+) -> list[Proposal]:
+    return [Proposal(text, origin, "f00", source) for text in texts]
 
 
 words = st.sampled_from(
@@ -75,7 +78,10 @@ def test_every_proposal_becomes_exactly_one_row(
     for row in rows:
         assert (row.split is None) == (row.reason in REASONS)
         assert row.reason is None or row.split is None
-        labelled = row.split is not None or row.reason == "labels disagree"
+        labelled = row.split is not None or row.reason in DOUBTED
+        off = row.example.origin == "cover" and row.source != row.example.label
+        assert not (row.split and off)
+        assert row.reason != "not the asked label" or off
         assert (row.example.label in LABELS) == labelled
         assert len(row.example.soft) == (len(LABELS) if labelled else 0)
     held = [row for row in rows if row.split == "dev"]
@@ -88,15 +94,34 @@ def test_every_proposal_becomes_exactly_one_row(
 def test_leaks_and_disagreements_are_dropped_and_named(tmp_path: Path) -> None:
     data = load_data(make_task(tmp_path / "task", dev=2))
     leaks = [data.test[0].text, f"{data.test[1].text}s", data.dev[0].text.upper()]
-    fresh = [e.text for e in texts_of(8, 20)]
+    fresh = [p for e in texts_of(8, 20) for p in proposals([e.text], e.label)]
     with view(tmp_path) as seen:
         known = known_texts(data, seen.calls.ledger)
-        texts = [data.seed[0].text, *leaks, *fresh]
-        rows = gather(seen, 0, proposals(texts), known, dev=0)
+        proposed = [*proposals([data.seed[0].text, *leaks]), *fresh]
+        rows = gather(seen, 0, proposed, known, dev=0)
     assert [r.reason for r in rows[:4]] == ["duplicate", "leak: test", "leak: test", "leak: dev"]
     reasons = Counter(r.reason for r in rows[4:])
     assert reasons["labels disagree"] > 2
     assert reasons[None] > 40
+    assert reasons.keys() == {"labels disagree", None}
+
+
+def test_a_text_of_another_label_is_dropped_only_where_a_label_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    music = [e.text for e in texts_of(8, 30, ["music"])]
+    proposed = proposals(music[:10]) + proposals(music[10:20], "music")
+    proposed += proposals(music[20:], "weather", origin="hard")
+    with view(tmp_path) as seen:
+        rows = gather(seen, 0, proposed, Known(), dev=0)
+    sure = [row for row in rows if row.reason != "labels disagree"]
+    assert {row.example.label for row in sure} == {"music"}
+    fates = {(r.example.origin, r.source, r.split, r.reason) for r in sure}
+    assert fates == {
+        ("cover", "weather", None, "not the asked label"),
+        ("cover", "music", "train", None),
+        ("hard", "weather", "train", None),
+    }
 
 
 def test_what_is_dropped_by_curation_never_reaches_the_teacher(tmp_path: Path) -> None:
@@ -113,12 +138,13 @@ def test_what_is_dropped_by_curation_never_reaches_the_teacher(tmp_path: Path) -
 
 def test_dev_is_at_most_thirty_percent_and_agreed_by_writer_and_labeller(tmp_path: Path) -> None:
     texts = {label: [e.text for e in texts_of(7, 30, [label])] for label in LABELS}
-    proposed = proposals(texts["weather"]) + proposals(texts["alarm"], "music")
-    proposed += proposals(texts["music"], "group 1")
+    proposed = proposals(texts["weather"]) + proposals(texts["alarm"], "music", origin="hard")
+    proposed += proposals(texts["music"], "group 1", origin="hard")
     with view(tmp_path) as seen:
         rows = gather(seen, 0, proposed, Known(), dev=1000)
     held = [r for r in rows if r.split == "dev"]
     assert {r.example.label for r in held} == {"weather"}
+    assert {r.example.label for r in rows if r.split == "train"} == set(LABELS)
     kept = sum(r.split is not None and r.example.label == "weather" for r in rows)
     assert len(held) == int(0.3 * kept)
     assert not [r for r in rows if r.split == "dev" and r.reason]

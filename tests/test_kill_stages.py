@@ -17,7 +17,7 @@ import pytest
 from test_demo_run import SMALL
 
 from evokd.ledger import Ledger
-from evokd.replay import data_set, replay
+from evokd.replay import replay
 
 STAGES = "SELECT count(*) FROM stages WHERE name = '{}'"
 POINTS = [
@@ -79,6 +79,6 @@ def test_a_run_that_is_killed_in_every_stage_ends_as_usual(tmp_path: Path) -> No
         assert db.execute("SELECT count(*) FROM calls WHERE reply IS NULL").fetchone() == (0,)
     ledger = Ledger(database, attempt=False)
     try:
-        assert data_set(replay(ledger)) == data_set(ledger.rows())
+        assert replay(ledger) == ledger.rows()
     finally:
         ledger.close()

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from commands import Evokd, evokd_, is_refused
 from fake_run import grow, make_task, replies, tables, worse
 from fakes import LABELS, FakeLearner, ScriptedTeacher
 
@@ -15,6 +16,8 @@ from evokd.errors import InputError, ReplayMiss
 from evokd.ledger import Ledger
 from evokd.replay import data_set, recorded_task, replay
 from evokd.task import load_data
+
+__all__ = ["evokd_"]  # a fixture
 
 
 @contextmanager
@@ -82,12 +85,20 @@ def test_a_tampered_reply_is_noticed(copy: Path) -> None:
         replay(ledger)
 
 
-def test_tampered_scores_are_noticed(copy: Path) -> None:
-    key = next(k for k, r in replies(copy).items() if r and "logprobs" in r)
-    reply = json.dumps({"logprobs": [-9.0, -9.0, -0.1][: len(LABELS)]})
-    edit(copy, "UPDATE calls SET reply = ? WHERE key = ?", reply, key)
+@pytest.mark.parametrize("kept", [True, False])
+def test_tampered_scores_are_noticed(copy: Path, kept: bool) -> None:
     with opened(copy) as ledger:
-        assert data_set(replay(ledger)) != data_set(ledger.rows())
+        labelled = [row for row in ledger.rows() if row.example.label]
+    text = next(row.example.text for row in labelled if (row.split is not None) == kept)
+    of_text = "kind = 'score' AND instr(request, ?) ORDER BY rowid LIMIT 1"  # in the first order
+    with closing(sqlite3.connect(copy)) as db:
+        query = f"SELECT key, reply FROM calls WHERE {of_text}"
+        ((key, reply),) = db.execute(query, (text,)).fetchall()
+    # The best label stays the best, so that nothing but the text's own row can show it.
+    changed = {"logprobs": [2 * value for value in json.loads(reply)["logprobs"]]}
+    edit(copy, "UPDATE calls SET reply = ? WHERE key = ?", json.dumps(changed), key)
+    with opened(copy) as ledger:
+        assert replay(ledger) != ledger.rows()
 
 
 def test_a_missing_call_is_a_replay_miss(copy: Path) -> None:
@@ -97,11 +108,23 @@ def test_a_missing_call_is_a_replay_miss(copy: Path) -> None:
         replay(ledger)
 
 
-def test_a_tampered_text_is_noticed(copy: Path) -> None:
-    first = "(SELECT min(number) FROM examples WHERE split = 'train')"
-    edit(copy, f"UPDATE examples SET text = 'mine' WHERE number = {first}")
+@pytest.mark.parametrize("which", ["split = 'train'", "split IS NULL"])
+@pytest.mark.parametrize("change", ["text = 'mine'", "label = 'mine'", "reason = 'mine'"])
+def test_a_tampered_text_is_noticed(copy: Path, evokd_: Evokd, which: str, change: str) -> None:
+    first = f"(SELECT min(number) FROM examples WHERE {which})"
+    edit(copy, f"UPDATE examples SET {change} WHERE number = {first}")
     with opened(copy) as ledger:
-        assert data_set(replay(ledger)) != data_set(ledger.rows())
+        assert replay(ledger) != ledger.rows()
+    is_refused(evokd_("replay", str(copy.parent)), "not what its calls give")
+
+
+def test_the_command_writes_and_counts_what_was_kept(copy: Path, evokd_: Evokd) -> None:
+    with opened(copy) as ledger:
+        recorded = data_set(ledger.rows())
+    out = copy.parent / "texts.jsonl"
+    code, said, _ = evokd_("replay", str(copy.parent), "--out", str(out))
+    assert (code, out.read_text(encoding="utf-8")) == (0, recorded)
+    assert said == [f"{len(recorded.splitlines())} texts, bit for bit the same"]
 
 
 def test_the_recorded_task_keeps_the_order_of_its_labels(finished: Path) -> None:

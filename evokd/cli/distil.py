@@ -92,7 +92,9 @@ def replay(
         Path | None, typer.Option("--out", help="Write the texts as JSON lines.")
     ] = None,
 ) -> None:
-    """Make a run's data set again from its recorded calls, without the model, and compare.
+    """Make a run's texts again from its recorded calls, without the model, and compare.
+
+    All of them must come out the same, those that were dropped too; kept ones are counted.
 
     evokd replay runs/demo --out texts.jsonl
     """
@@ -107,14 +109,17 @@ def replay(
         raise InputError(f"{path}: no such file", "give the folder of a run")
     ledger = Ledger(path, attempt=False)
     try:
-        again, recorded = data_set(make_again(ledger)), data_set(ledger.rows())
+        if ledger.stage("gate_texts") is None:
+            raise InputError(f"{run}: the run is not finished", "run it to the end first")
+        again, recorded = make_again(ledger), ledger.rows()
     finally:
         ledger.close()
     if again != recorded:
         raise IntegrityError(f"{path}: its texts are not what its calls give", "was it edited?")
     if out is not None:
-        out.write_text(again, encoding="utf-8")
-    typer.echo(f"{again.count(chr(10))} texts, bit for bit the same")
+        out.write_text(data_set(again), encoding="utf-8")
+    kept = sum(row.split is not None for row in again)
+    typer.echo(f"{kept} texts, bit for bit the same")
 
 
 def register(app: typer.Typer) -> None:
