@@ -62,6 +62,13 @@ def selects_by_gold(task: Task, data: TaskData) -> bool:
     return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
 
 
+def definition_examples(task: Task) -> list[Example]:
+    """Return the definitions as texts of their labels: a sentence encoder reads meaning in them."""
+    named = [(f"{name.replace('_', ' ')}: {about}", name) for name, about in task.labels.items()]
+    plain = [(about, name) for name, about in task.labels.items()]
+    return [Example(text, name, "definition") for text, name in named + plain if task.labels[name]]
+
+
 class Loop:
     """A run's loop, whose state is the ledger and the folder of students."""
 
@@ -171,8 +178,8 @@ class Loop:
     # -- what the steps need ------------------------------------------------------------------
 
     def training_set(self, newest: int = -1) -> list[Example]:
-        """Return the seed examples and all kept texts; those of round `newest` repeated."""
-        kept = list(self.data.seed) * self.task.loop.anchor
+        """Return seeds, definitions and all kept texts; those of round `newest` repeated."""
+        kept = [*self.data.seed, *definition_examples(self.task)] * self.task.loop.anchor
         for row in self.ledger.rows(split="train"):
             kept += [row.example] * (self.task.loop.repeat if row.round == newest else 1)
         return kept

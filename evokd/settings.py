@@ -33,10 +33,10 @@ class StudentSettings(Group):
     """The small encoder that is distilled."""
 
     model: str = Field("minilm", description="'minilm', a model folder or a hub id")
-    epochs: int = Field(6, ge=1, description="passes over the kept texts in a round")
-    final_epochs: int = Field(10, ge=1, description="passes of the final training")
+    epochs: int = Field(3, ge=1, description="passes over the kept texts in a round")
+    final_epochs: int = Field(4, ge=1, description="passes of the final training")
     batch_size: int = Field(16, ge=1, description="texts in a step")
-    learning_rate: float = Field(1e-4, gt=0, description="peak of the linear schedule")
+    learning_rate: float = Field(5e-5, gt=0, description="peak of the linear schedule")
     max_length: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
     soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's probabilities")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")

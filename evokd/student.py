@@ -29,6 +29,7 @@ try:
 except ImportError as exc:
     raise MissingExtra("train", exc) from exc
 
+from evokd.pooling import MARK, set_pooling_layer, start_at_centroids, wants_mean
 from evokd.training import (
     OnStep,
     Rows,
@@ -80,12 +81,28 @@ class Student:
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return the encoder's mean-pooled outputs of length 1, float32 [texts, hidden]."""
 
+        # The pooling layer stands behind the encoder's own layers.
+        last = -2 if getattr(self.model.config, MARK, False) else -1
+
         def pooled(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            hidden = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            encoded = self.model.base_model(
+                input_ids=ids, attention_mask=mask, output_hidden_states=True
+            )
+            hidden = encoded.hidden_states[last]
             mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             return torch.nn.functional.normalize(mean.float(), dim=-1)
 
         return self._in_batches(texts, int(self.model.config.hidden_size), pooled)
+
+    def pooled(self, texts: Sequence[str]) -> Floats:
+        """Return what the head reads, float32 [texts, hidden]; for models with a BERT's pooler."""
+
+        def output(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            encoded = self.model.base_model(input_ids=ids, attention_mask=mask)
+            pooled: torch.Tensor = encoded.pooler_output.float()
+            return pooled
+
+        return self._in_batches(texts, int(self.model.config.hidden_size), output)
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face model folder, whole or not at all; an old one is replaced."""
@@ -180,6 +197,10 @@ def fit(
         counts = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
         scale = counts[[labels.index(example.label) for example in examples]]
         goals = targets(examples, labels, soft=settings.soft)
+        if getattr(model.config, MARK, False):
+            features = torch.from_numpy(student.pooled([e.text for e in examples])).to(device)
+            numbers = torch.tensor([labels.index(e.label) for e in examples], device=device)
+            start_at_centroids(model, features, numbers)
         with used_rows_only(model, tokens, pad=pad) as renumbered:
             rows = Rows(renumbered, goals, scale / scale.mean())
             train(
@@ -224,8 +245,13 @@ def untrained(labels: Sequence[str], settings: StudentSettings) -> Student:
             id2label=dict(enumerate(labels)),
             label2id={label: i for i, label in enumerate(labels)},
         )
+        if mean := wants_mean(folder, config.model_type):
+            config.num_hidden_layers += 1
+            setattr(config, MARK, True)
         model = AutoModelForSequenceClassification.from_config(config)
         model.load_state_dict(_pretrained(folder), strict=False)
+        if mean:
+            set_pooling_layer(model)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     readable = getattr(config, "max_position_embeddings", settings.max_length)
     tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
