@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from evokd.examples import Example
+from evokd.pooling import MARK, start_at_centroids, wants_mean
+from evokd.settings import StudentSettings
+from evokd.student import fit, load_student, untrained
+
+LABELS = ["alarm", "music"]
+TEXTS = ["wake me at seven", "play a song", "play jazz now please", "alarm"]
+
+
+@pytest.fixture
+def settings(tiny_saved: Path, tmp_path: Path) -> StudentSettings:
+    """Settings of a tiny BERT that says it was made for mean pooling."""
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_saved, folder)
+    (folder / "1_Pooling").mkdir()
+    says = {"pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(says))
+    return StudentSettings(model=str(folder), threads=1)
+
+
+def test_only_a_bert_that_says_so_gets_the_layer(settings: StudentSettings, tmp_path: Path) -> None:
+    folder = Path(settings.model)
+    assert wants_mean(folder, "bert")
+    assert not wants_mean(folder, "roberta")
+    assert not wants_mean(tmp_path, "bert")
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    assert not wants_mean(folder, "bert")
+
+
+def test_the_head_reads_the_mean_of_the_encoder(settings: StudentSettings) -> None:
+    student = untrained(LABELS, settings)
+    mean = student.embed(TEXTS)
+    mean -= mean.mean(axis=1, keepdims=True)  # a layer norm takes the mean over features away
+    pooled = student.pooled(TEXTS)
+    cosine = (mean * pooled).sum(1) / np.linalg.norm(mean, axis=1) / np.linalg.norm(pooled, axis=1)
+    assert cosine.min() > 0.98
+
+
+def test_padding_does_not_enter_the_mean(settings: StudentSettings) -> None:
+    student = untrained(LABELS, settings)
+    together = student.pooled(TEXTS)
+    alone = np.concatenate([student.pooled([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_saved_model_is_of_the_standard_class(
+    settings: StudentSettings, tmp_path: Path
+) -> None:
+    examples = [Example(text, LABELS[i % 2]) for i, text in enumerate(TEXTS)]
+    student = fit(examples, LABELS, settings, epochs=1, seed=0)
+    student.save(tmp_path / "saved")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    assert type(plain).__name__ == "BertForSequenceClassification"
+    assert plain.config.num_hidden_layers == 3
+    again = load_student(tmp_path / "saved", threads=1)
+    np.testing.assert_array_equal(again.predict(TEXTS), student.predict(TEXTS))
+    assert getattr(again.model.config, MARK)
+
+
+def test_training_leaves_the_pooling_layer_as_it_is(settings: StudentSettings) -> None:
+    before = untrained(LABELS, settings).model.bert.encoder.layer[-1].state_dict()
+    examples = [Example(text, LABELS[i % 2]) for i, text in enumerate(TEXTS)]
+    after = fit(examples, LABELS, settings, epochs=1, seed=0).model.bert.encoder.layer[-1]
+    for name, value in after.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_head_starts_at_the_centroids(settings: StudentSettings) -> None:
+    student = untrained(["alarm", "music", "unseen"], settings)
+    pooled = torch.from_numpy(student.pooled(TEXTS))
+    labels = torch.tensor([0, 1, 1, 0])
+    start_at_centroids(student.model, pooled, labels)
+    logits = student.model.classifier(pooled)
+    assert logits[:, 2].abs().max() == 0
+    nearest = torch.stack([pooled[labels == i].mean(0) for i in (0, 1)])
+    nearest = torch.nn.functional.normalize(nearest, dim=-1)
+    assert torch.equal(logits[:, :2].argmax(1), (pooled @ nearest.T).argmax(1))
