@@ -119,3 +119,13 @@ def test_the_schema_is_json(home: Path, evokd_: Evokd) -> None:
     assert (code, err) == (0, [])
     assert json.loads("\n".join(out)) == Task.model_json_schema()
     assert files(home) == before
+
+
+def test_ctrl_c_says_that_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evokd.run.run_task", interrupted)
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr

@@ -52,6 +52,3 @@ def main() -> None:
         sys.stderr.write(f"error: {error.message}\n")
         sys.stderr.write(f"hint: {error.hint or 'see evokd --help'}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        sys.exit(130)

@@ -54,9 +54,13 @@ def _run(task: Any, out: Path) -> None:
     from evokd.cli.live import Live, show_summary
     from evokd.run import run_task
 
-    with Live() as watch:
-        watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
-        summary = run_task(task, out, watch=watch)
+    try:
+        with Live() as watch:
+            watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
+            summary = run_task(task, out, watch=watch)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     show_summary(summary, out)
 
 
