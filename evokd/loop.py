@@ -247,20 +247,23 @@ class Loop:
         tested = self.ledger.tested(number - 1)
         shown = [] if loop.arm == "static" else groups(tested, loop.conversations)
         spare = loop.quota + loop.conversations - len(shown)
-        weakest = self._weakest()
-        cover = Counter(weakest[i % len(weakest)] for i in range(spare))
         return {
             "groups": [g.to_json() for g in shown],
-            "cover": dict(sorted(cover.items())),
+            "cover": dict(sorted(self._shares(spare).items())),
             "examples": self._examples(number),
             "pool": self._least_sure(number),
         }
 
-    def _weakest(self) -> list[str]:
-        """Return the labels, those with the lowest dev F1 and fewest texts first."""
+    def _shares(self, conversations: int) -> Counter[str]:
+        """Share conversations among the labels: few texts and a low dev F1 come first."""
         last = self.ledger.results()[-1]["dev"]["per_label"]
-        counts = Counter(row.example.label for row in self.ledger.rows(split="train"))
-        return sorted(self.task.names, key=lambda n: (round(last[n]["f1"], 2), counts[n]))
+        texts = Counter(row.example.label for row in self.ledger.rows(split="train"))
+        shares: Counter[str] = Counter()
+        for _ in range(conversations):
+            shares[
+                min(self.task.names, key=lambda n: (texts[n] + shares[n]) * (last[n]["f1"] + 0.1))
+            ] += 1
+        return shares
 
     def _examples(self, number: int) -> dict[str, list[str]]:
         """Return what cover prompts may show: seed examples, later also a few kept texts."""
