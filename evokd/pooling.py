@@ -58,6 +58,6 @@ def start_at_centroids(model: Any, pooled: torch.Tensor, labels: torch.Tensor) -
     head, length = model.classifier, pooled.norm(dim=-1).mean()
     head.bias.zero_()
     head.weight.zero_()
-    for number in labels.unique():
+    for number in sorted(set(labels.tolist())):
         centroid = pooled[labels == number].mean(0)
         head.weight[number] = SHARPNESS * centroid / centroid.norm() / length
