@@ -28,22 +28,39 @@ class Generate:
 
     Attributes:
         temperature: 0 means greedy.
+        min_p: tokens below this share of the likeliest one's probability are left out.
+        repetition_penalty: divides the logits of tokens that the reply has had; 1 means none.
         max_tokens: the reply ends there at the latest, marked `finish="length"`.
+        stop: texts that end the reply before them.
+        grammar: the reply must follow this GBNF; empty means that it is free.
     """
 
     messages: tuple[Message, ...]
     seed: int = 0
     temperature: float = 0.9
     top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     max_tokens: int = 400
+    stop: tuple[str, ...] = ()
+    grammar: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Ask for the log-probability of each choice as the whole reply to a conversation."""
+    """Ask for the log-probability of each choice as the whole reply to a conversation.
+
+    Attributes:
+        baseline: the same conversation about an empty text; what the choices get there is taken
+            off (contextual calibration, Zhao et al. 2021). Empty means no calibration.
+        search: "all" works out every choice; "best" the likeliest ones exactly and a bound for
+            the rest, at about the cost of reading the text; "auto" is "all" for few choices.
+    """
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
+    baseline: tuple[Message, ...] = ()
+    search: Literal["auto", "all", "best"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +84,20 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Log-probabilities (nats) of the choices, in their order, end of turn included."""
+    """Log-probabilities of the choices, in their order, end of turn included.
+
+    Attributes:
+        logprobs: nats, of the whole choice.
+        lengths: tokens of each choice, end of turn included.
+        bounded: indices of the choices whose log-probability is only an upper bound.
+    """
 
     logprobs: tuple[float, ...]
     tokens_in: int
     tokens_out: int
     decoded: int
+    lengths: tuple[int, ...] = ()
+    bounded: tuple[int, ...] = ()
 
 
 OnWritten = Callable[[int, Written], None]

@@ -24,7 +24,6 @@ from evokd.teacher.vocabulary import Vocabulary
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
 ERROR = 4  # of ggml_log_level
 FLASH_AUTO = -1
-NUCLEUS = 1000  # likeliest tokens that top_p looks at: sorting them all costs more than decoding
 NO_SLOT = 1  # what llama_decode returns when the memory has no place for the batch
 
 
@@ -65,22 +64,23 @@ class Engine:
         batch: tokens that one batch may have.
         sequences: sequences that may live at once; number 0 is for a shared prefix.
         vocabulary: its tokens.
+        context: llama.cpp's own, for samplers to read the last batch's logits.
     """
 
     def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool) -> None:
         _log.start(verbose=verbose)
         self._model = _load(path, settings)
         try:
-            self._context = _make_context(self._model, path, settings)
+            self.context = _make_context(self._model, path, settings)
         except BaseException:
             C.llama_model_free(self._model)
             raise
-        self._memory = C.llama_get_memory(self._context)
+        self._memory = C.llama_get_memory(self.context)
         self.vocabulary = Vocabulary(C.llama_model_get_vocab(self._model))
-        self.cells: int = C.llama_n_ctx(self._context)
+        self.cells: int = C.llama_n_ctx(self.context)
         self.longest: int = min(self.cells, C.llama_model_n_ctx_train(self._model))
-        self.batch: int = C.llama_n_batch(self._context)
-        self.sequences: int = C.llama_n_seq_max(self._context)
+        self.batch: int = C.llama_n_batch(self.context)
+        self.sequences: int = C.llama_n_seq_max(self.context)
         self._make_batch()
 
     def too_long(self, what: str) -> TeacherError:
@@ -93,7 +93,7 @@ class Engine:
 
     def close(self) -> None:
         """Free the context and the model. The engine must not be used again."""
-        C.llama_free(self._context)
+        C.llama_free(self.context)
         C.llama_model_free(self._model)
 
     def template(self) -> str:
@@ -156,7 +156,7 @@ class Engine:
         """
         self._batch.n_tokens, self._filled = self._filled, 0
         _log.complaint = ""
-        code = C.llama_decode(self._context, self._batch)
+        code = C.llama_decode(self.context, self._batch)
         if code == NO_SLOT:
             raise NoSlot("the teacher's memory is full", "raise teacher.context")
         if code:
@@ -170,34 +170,8 @@ class Engine:
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """Return the logits of a row of the last batch: a view that the next batch overwrites."""
-        pointer = C.llama_get_logits_ith(self._context, row)
+        pointer = C.llama_get_logits_ith(self.context, row)
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary.size,))
-
-    # -- sampling -----------------------------------------------------------------------------
-
-    def sampler(self, *, seed: int, temperature: float, top_p: float) -> Any:
-        """Return a chain of samplers; the caller frees it by `free_sampler`."""
-        chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
-        if temperature == 0:
-            links = [C.llama_sampler_init_greedy()]
-        else:
-            links = [
-                C.llama_sampler_init_top_k(NUCLEUS),
-                C.llama_sampler_init_top_p(top_p, 1),
-                C.llama_sampler_init_temp(temperature),
-                C.llama_sampler_init_dist(seed % 0xFFFFFFFF),  # 0xFFFFFFFF means a random seed
-            ]
-        for link in links:
-            C.llama_sampler_chain_add(chain, link)
-        return chain
-
-    def sample(self, chain: Any, row: int) -> int:
-        """Draw a token from the logits of a row of the last batch."""
-        return int(C.llama_sampler_sample(chain, self._context, row))
-
-    def free_sampler(self, chain: Any) -> None:
-        """Free a chain of samplers."""
-        C.llama_sampler_free(chain)
 
     def _make_batch(self) -> None:
         """Lay out the arrays that C reads; `_ids` has a row of sequence numbers per token."""

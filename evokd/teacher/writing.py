@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from evokd.teacher import Generate, OnWritten, Written
 from evokd.teacher.heads import common_head
 from evokd.teacher.native import Engine, NoSlot
+from evokd.teacher.sampling import Sampler
 
 LEAST = 16  # tokens of room for a reply below which a prompt counts as too long
 
@@ -76,12 +76,24 @@ class _Row:
     done: int = 0
     decoded: int = 0
     sequence: int = 0
-    sampler: Any = None
+    sampler: Sampler | None = None
 
     @property
     def cells(self) -> int:
         """Tokens of memory that it may come to need."""
         return len(self.tokens) - len(self.reply) + self.most
+
+    def draw(self, engine: Engine, place: int) -> int:
+        """Draw its next token from a row of the last batch."""
+        if self.sampler is None:
+            self.sampler = Sampler(self.request)
+        return self.sampler.draw(engine.context, place)
+
+    def close(self) -> None:
+        """Free its sampler."""
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None
 
 
 class _Desk:
@@ -108,7 +120,7 @@ class _Desk:
     def close(self) -> None:
         """Free what interrupted rows still hold."""
         for row in (*self.live, *self.waiting):
-            self._free_sampler(row)
+            row.close()
 
     def _admit(self) -> None:
         """Let rows in while the memory can hold all that the live ones may come to need."""
@@ -120,11 +132,6 @@ class _Desk:
             row.sequence, row.done = self.free.pop(), 0
             self.engine.share(row.sequence)
             used += row.cells
-            if row.sampler is None:
-                r = row.request
-                row.sampler = self.engine.sampler(
-                    seed=r.seed, temperature=r.temperature, top_p=r.top_p
-                )
             self.live.append(row)
 
     def _step(self) -> list[_Row]:
@@ -143,7 +150,7 @@ class _Desk:
             row.decoded += count
             if row.done < len(row.tokens):
                 continue
-            token = self.engine.sample(row.sampler, place)
+            token = row.draw(self.engine, place)
             row.reply.append(token)
             row.tokens.append(token)
             if len(row.reply) == row.most or self.engine.vocabulary.ends(token):
@@ -169,17 +176,12 @@ class _Desk:
     def _leave(self, row: _Row) -> None:
         self._vacate(row)
         self.full = False
-        self._free_sampler(row)
+        row.close()
 
     def _vacate(self, row: _Row) -> None:
         self.live.remove(row)
         self.engine.drop(row.sequence)
         self.free.append(row.sequence)
-
-    def _free_sampler(self, row: _Row) -> None:
-        if row.sampler is not None:
-            self.engine.free_sampler(row.sampler)
-            row.sampler = None
 
 
 def _room(engine: Engine, prompt: list[int], *, wanted: int) -> int:
