@@ -11,7 +11,7 @@ from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.gathering import gather, remember
 from evokd.ledger import Ledger, Row
-from evokd.loop import COVER_REPLY
+from evokd.planning import COVER_REPLY
 from evokd.task import Task, TaskData
 from evokd.watch import Watch
 

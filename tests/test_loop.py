@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fake_run import Run, grow, make_task, prompts_of, tables, worse, write_jsonl
-from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
+from fakes import LABELS, ScriptedTeacher, Stopped, texts_of
 
 from evokd.calls import Calls
 from evokd.errors import TeacherError
@@ -198,20 +198,6 @@ def test_the_pool_is_labelled_least_sure_first_and_never_twice(run: Run) -> None
     rows = [row for row in run.rows() if row.example.origin == "pool"]
     assert {row.example.text for row in rows} == set(shown)
     assert all(row.call is None for row in rows)
-
-
-def test_least_sure_is_by_the_students_best_probability(tmp_path: Path) -> None:
-    task = make_task(tmp_path / "task", pool=4, loop={"pool": 3})
-    ledger, learner = Ledger(tmp_path / "run.db"), FakeLearner()
-    data = load_data(task)
-    student = learner.fit(data.seed, epochs=1, seed=0, on_step=lambda done, total: None)
-    loop = Loop(task, data, ledger=ledger, calls=Calls(ledger, None), learner=learner,
-                folder=tmp_path, watch=Silent())  # fmt: skip
-    student.save(loop.student_folder(-1))
-    sure = dict(zip(data.unlabeled, student.predict(data.unlabeled).max(axis=1), strict=True))
-    chosen = loop._least_sure(0)
-    assert [sure[t] for t in chosen] == sorted(sure.values())[:3]
-    ledger.close()
 
 
 def test_a_pool_of_near_duplicates_does_not_block_the_pool(tmp_path: Path) -> None:

@@ -18,6 +18,16 @@ from evokd.watch import Tick
 
 WEAKNESSES_SHOWN = 6
 
+SUMMARY_COLUMNS = (
+    "dev\nacc.",
+    "dev\nF1",
+    "test\nacc.",
+    "test\nF1",
+    "size\nMB",
+    "p50\nms",
+    "slower",
+)
+
 
 class Live:
     """A watch that draws on the terminal (see `evokd.watch.Watch`)."""
@@ -99,20 +109,18 @@ class Live:
 
 
 def show_summary(summary: Mapping[str, Any], out: Path) -> None:
-    """Print the one table that a run ends with."""
+    """Print the one table that a run ends with, and the lines below it."""
+    console = Console(highlight=False)
+    console.print(_summary_table(summary))
+    console.print(_summary_lines(summary, out), soft_wrap=True, markup=False, emoji=False)
+
+
+def _summary_table(summary: Mapping[str, Any]) -> Table:
     table = Table(
         title=Text(f"{summary['task']}: from seed examples to a served student"), box=box.SIMPLE
     )
     table.add_column("", no_wrap=True)
-    for column in (
-        "dev\nacc.",
-        "dev\nF1",
-        "test\nacc.",
-        "test\nF1",
-        "size\nMB",
-        "p50\nms",
-        "slower",
-    ):
+    for column in SUMMARY_COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     student, size, latency = summary["student"], summary["size_bytes"], summary["latency_ms"]
     seed, served = summary["seed_only"], "int8" if summary["gate"]["passed"] else "onnx"
@@ -129,22 +137,21 @@ def show_summary(summary: Mapping[str, Any], out: Path) -> None:
         table.add_row(
             name, *_accuracies(figures), _megabytes(megabytes), *_times(latency, timed, served)
         )
-    console = Console(highlight=False)
-    console.print(table)
+    return table
+
+
+def _summary_lines(summary: Mapping[str, Any], out: Path) -> str:
     teacher, examples = summary["teacher"], summary["examples"]
     passed = summary["gate"]["passed"]
     gate = "passed, INT8 is served" if passed else "INT8 refused, full precision is served"
-    console.print(
+    return (
         f"gate: {gate}; round chosen by {summary['selection']}\n"
         f"teacher {teacher.get('name', '')}: {teacher['calls']:,} calls, {teacher['tokens_in']:,} "
         f"tokens in, {teacher['tokens_out']:,} out ({teacher['decoded']:,} really decoded)\n"
         f"texts: {examples['written']} written, {examples['kept']} kept, "
         f"{examples['dropped']} dropped; {summary['seconds'] / 60:.1f} minutes\n"
         f"student: {out / 'student'}\nreport:  {out / 'report.html'}\n"
-        f"serve it: evokd serve {out / 'student'}",
-        soft_wrap=True,
-        markup=False,
-        emoji=False,
+        f"serve it: evokd serve {out / 'student'}"
     )
 
 

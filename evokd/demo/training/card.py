@@ -103,12 +103,6 @@ def card(record: dict[str, Any]) -> str:
     recipe, fitness = record["recipe"], record["fitness"]
     steps, rows, length = recipe["done"], recipe["rows"], recipe["length"]
     size, removed = f"{steps * rows * length / 1e6:.1f} M", fitness["rows"]["removed"]
-    heads = list(fitness["groups"])
-    measures = list(next(iter(fitness["groups"].values())))
-    table = [f"| on half B | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for measure in measures:
-        cells = [_shown(fitness["groups"][h][measure]) for h in heads]
-        table.append(f"| {measure.replace('_', ' ')} | {' | '.join(cells)} |")
     return f"""\
 # evokd-demo-teacher
 
@@ -147,10 +141,19 @@ seed {recipe["seed"]}; quantised by llama.cpp.
 
 Tasks of up to 10 labels drawn from half B, with readable names and definitions; texts it never saw.
 
-{chr(10).join(table)}
+{_fitness_table(fitness)}
 
 Made by `python -m evokd.demo.training.fitness`. Speeds are of the machine at hand.
 """
+
+
+def _fitness_table(fitness: dict[str, Any]) -> str:
+    heads = list(fitness["groups"])
+    rows = [f"| on half B | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for measure in next(iter(fitness["groups"].values())):
+        cells = [_shown(fitness["groups"][h][measure]) for h in heads]
+        rows.append(f"| {measure.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def _shown(value: float) -> str:

@@ -1,0 +1,70 @@
+"""Plans: the pool's least sure texts, and conversations for weak labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_run import make_task
+from fakes import FakeLearner
+
+from evokd.examples import Example
+from evokd.ledger import Ledger, Row
+from evokd.planning import cover_plan, feedback_plan, least_sure
+from evokd.task import Task, load_data
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "run.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return make_task(tmp_path / "task", pool=4, loop={"pool": 3})
+
+
+def test_least_sure_is_by_the_students_best_probability(task: Task, ledger: Ledger) -> None:
+    data = load_data(task)
+    student = FakeLearner().fit(data.seed, epochs=1, seed=0, on_step=lambda done, total: None)
+    sure = dict(zip(data.unlabeled, student.predict(data.unlabeled).max(axis=1), strict=True))
+    chosen = least_sure(data.unlabeled, ledger=ledger, known=(), most=3, predict=student.predict)
+    assert [sure[t] for t in chosen] == sorted(sure.values())[:3]
+
+
+def test_texts_of_the_run_are_not_asked_again(ledger: Ledger) -> None:
+    def even(texts: Sequence[str]) -> np.ndarray:
+        return np.full((len(texts), 2), 0.5)
+
+    ledger.add_rows([Row(1, Example("tried", "", "pool"), None, "duplicate")])
+    texts = ["tried", "known", "new", "new"]
+    assert least_sure(texts, ledger=ledger, known={"known"}, most=9, predict=even) == ["new"]
+
+
+def test_nothing_is_predicted_when_nothing_is_left(ledger: Ledger) -> None:
+    def never(texts: Sequence[str]) -> np.ndarray:
+        raise AssertionError(texts)
+
+    assert least_sure([], ledger=ledger, known=(), most=9, predict=never) == []
+    assert least_sure(["a"], ledger=ledger, known=(), most=0, predict=never) == []
+
+
+def test_the_cover_holds_the_texts_of_the_dev_set_too(task: Task, ledger: Ledger) -> None:
+    data = load_data(task)
+    bare, more = (cover_plan(task, data, ledger=ledger, dev=n)["cover"] for n in (0, 16))
+    assert set(bare) == set(task.names)
+    assert all(more[name] == bare[name] + 4 for name in task.names)
+
+
+def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledger: Ledger) -> None:
+    per_label = {name: {"f1": 1.0} for name in task.names}
+    ledger.set_plan(0, {})
+    ledger.finish_round(0, {"round": 0, "dev": {"per_label": per_label}, "rolled_back": False})
+    plan = feedback_plan(task, load_data(task), ledger=ledger, number=1, pool=["a"])
+    assert plan["groups"] == []
+    assert sum(plan["cover"].values()) == task.loop.quota + task.loop.conversations
+    assert plan["pool"] == ["a"]
