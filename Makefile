@@ -10,10 +10,10 @@ STAMP := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu check format bench demo-teacher clean
+.PHONY: help install demo test test-slow test-gpu test-transformers5 check format bench demo-teacher clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 install: $(STAMP) ## Create .venv and install the locked set (5 to 10 minutes on 2 cores)
 
@@ -37,6 +37,13 @@ test-slow: $(STAMP) ## Run the long tests too
 test-gpu: $(STAMP) ## Run the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu
 
+test-transformers5: ## Test the exporter that needs no optimum, with transformers 5 in .venv-transformers5
+	test -x .venv-transformers5/bin/python || $(PYTHON) -m venv .venv-transformers5
+	.venv-transformers5/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-transformers5/bin/python -m pip install --quiet --disable-pip-version-check \
+		'transformers>=5,<6' onnx onnxruntime pytest pytest-timeout pydantic typer rich pyyaml jinja2
+	.venv-transformers5/bin/python -m pytest tests/test_exporters.py
+
 check: $(STAMP) ## Format, lint, types, import direction
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
@@ -59,4 +66,4 @@ demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DAT
 	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING)
 
 clean: ## Remove the environment, runs and caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-transformers5 runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

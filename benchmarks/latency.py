@@ -42,6 +42,7 @@ TITLES = {
     "torch": "student, torch",
     "onnx": "student, ONNX",
     "int8": "student, INT8",
+    "nano": "nano student, INT8",
     "teacher_score": "teacher, scores the labels",
     "teacher_generate": "teacher, writes the label",
 }
@@ -136,7 +137,7 @@ def student_answers(
 ) -> tuple[dict[str, Any], dict[str, Answer]]:
     """Return what is served ("served") and the texts' mean length ("mean_tokens"), and the rows."""
     from evokd.student import load_student
-    from serving.layout import INT8, ONNX, read_manifest
+    from serving.layout import INT8, MANIFEST, ONNX, read_manifest
     from serving.predictor import open_predictor
 
     manifest = read_manifest(folder)
@@ -148,6 +149,10 @@ def student_answers(
         if file in manifest.sha256:
             predictor = open_predictor(folder, file=file, threads=threads)
             answers[name] = lambda text, p=predictor: p.probabilities([text])  # type: ignore[misc]
+    nano = folder.with_name("nano")
+    if (nano / MANIFEST).is_file():
+        small = open_predictor(nano, threads=threads)
+        answers["nano"] = lambda text: small.probabilities([text])
     lengths = [len(tokens) for tokens in torch_student.tokens(texts)]
     served = "int8" if manifest.serve == INT8 else "onnx"
     return {"served": served, "mean_tokens": sum(lengths) / len(lengths)}, answers
@@ -177,6 +182,7 @@ def ratios(rows: dict[str, Any], served: str) -> dict[str, float | None]:
         "teacher_score_over_served": over("teacher_score", served),
         "teacher_generate_over_served": over("teacher_generate", served),
         "torch_over_int8": over("torch", "int8"),
+        "served_over_nano": over(served, "nano"),
     }
 
 

@@ -27,9 +27,10 @@ from evokd.formats import read_examples
 from evokd.formats.jsonl import write
 from evokd.gathering import scores_of
 from evokd.run import open_run
-from evokd.stages import EncoderLearner
 from evokd.task import Task, load_task
 from evokd.watch import Silent
+
+MOST_PASSES = 8  # over the full train split; dev stops rising before
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def few_shot(
 ) -> dict[str, Any]:
     """Run the loop from one seed example a label and score the final student on gold test."""
     began = time.monotonic()
-    train, test = _gold(setting, data, "train"), _gold(setting, data, "test")
+    train, test = rows_of(setting, data, "train"), rows_of(setting, data, "test")
     with tempfile.TemporaryDirectory() as folder:
         task = _task(Path(folder), setting, _sample(train, seed), test, seed, teacher, quick=quick)
         with open_run(task, Path(folder) / "run", watch=Progress()) as stages:
@@ -163,16 +164,23 @@ def few_shot(
 
 
 def full_data(setting: Setting, data: Path, *, quick: bool) -> dict[str, Any]:
-    """Train on the full train split with one pass, two, three, ... until dev stops rising."""
-    train, dev, test = (_gold(setting, data, part) for part in ("train", "dev", "test"))
+    """Train on the full train split, pass after pass, until dev stops rising; keep the best.
+
+    Every pass has a warm-up and a decay of its own and goes on from the last one, so that each
+    ends as a finished student and costs one pass.
+    """
+    from evokd.student import fit
+
+    train, dev, test = (rows_of(setting, data, part) for part in ("train", "dev", "test"))
     with tempfile.TemporaryDirectory() as folder:
         task = _task(Path(folder), setting, _sample(train, 0), test, 0, "demo", quick=quick)
-    learner = EncoderLearner(task)
     train = train[:200] if quick else train
+    student = None
     best: dict[str, Any] = {"dev_accuracy": -1.0}
-    for epochs in range(1, 2 if quick else 6):
-        student = learner.fit(train, epochs=epochs, seed=0, on_step=lambda done, total: None)
+    for passes in range(1, 2 if quick else MOST_PASSES + 1):
+        student = fit(train, task.names, task.student, epochs=1, seed=passes, start=student)
         dev_accuracy = scores_of(student, dev, task.names)["accuracy"]
+        print(f"  pass {passes}: dev {dev_accuracy:.4f}", flush=True)
         if dev_accuracy <= best["dev_accuracy"]:
             break
         scored = scores_of(student, test, task.names)
@@ -180,7 +188,7 @@ def full_data(setting: Setting, data: Path, *, quick: bool) -> dict[str, Any]:
             "accuracy": scored["accuracy"],
             "macro_f1": scored["macro_f1"],
             "dev_accuracy": dev_accuracy,
-            "epochs": epochs,
+            "epochs": passes,
             "rows": len(train),
         }
     return best
@@ -195,7 +203,8 @@ class Progress(Silent):
         print(f"  round {result['round']}: dev {dev:.3f}, test {test:.3f}", flush=True)
 
 
-def _gold(setting: Setting, data: Path, part: str) -> list[Example]:
+def rows_of(setting: Setting, data: Path, part: str) -> list[Example]:
+    """Return the gold rows of a set's train, dev or test split, under the shown label names."""
     rows = read_examples(data / setting.folder / f"{part}.jsonl", list(setting.labels))
     return [Example(row.text, setting.labels[row.label][0]) for row in rows]
 

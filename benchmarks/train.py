@@ -29,8 +29,8 @@ from rich.table import Table
 from evokd.cpus import cpu_model
 from evokd.examples import Example
 from evokd.settings import StudentSettings
-from evokd.student import fit, pick_device, untrained
-from evokd.training import has_bf16, use_threads
+from evokd.student import fit, untrained
+from evokd.training import has_bf16, pick_device, use_threads
 
 TEXTS = 960  # 60 steps of 16: as few as `fit` ever takes
 LABELS = tuple(f"intent_{number}" for number in range(8))

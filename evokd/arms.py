@@ -18,9 +18,10 @@ from evokd.feedback import Group
 from evokd.prompts import STYLES
 from evokd.seeds import derive
 from evokd.task import Task
-from evokd.teacher import Generate, Message
+from evokd.teacher import Generate, Message, grammar
 
 COVER_TEXTS = 5
+SURPLUS = 2  # times the texts asked for may be written: more are welcome, endless lists are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class View:
     plan: Mapping[str, Any]
     progress: Callable[[str, int], Callable[[], None]]
 
-    def sampling(self, messages: tuple[Message, ...], *name: object) -> Generate:
+    def sampling(self, messages: tuple[Message, ...], *name: object, grammar: str = "") -> Generate:
         """Return a request with the task's sampling and a seed of its own."""
         teacher = self.task.teacher
         return Generate(
@@ -74,6 +75,7 @@ class View:
             temperature=teacher.temperature,
             top_p=teacher.top_p,
             max_tokens=teacher.max_tokens,
+            grammar=grammar if teacher.structure else "",
         )
 
 
@@ -102,10 +104,11 @@ def evokd(view: View) -> Proposed:
     tick = view.progress("analysing mistakes", len(asked))
     analyses = view.calls.generate(f"{view.scope}/analyse", asked, tick)
     loop = view.task.loop
+    shape = grammar.hard_easy(SURPLUS * loop.hard, SURPLUS * loop.easy)
     follow = [
         view.sampling(
             prompts.ask_texts(a.messages, said.text.strip(), hard=loop.hard, easy=loop.easy),
-            "write", number,
+            "write", number, grammar=shape,
         )
         for number, (a, said) in enumerate(zip(asked, analyses, strict=True))
     ]  # fmt: skip
@@ -157,7 +160,8 @@ def cover_requests(view: View) -> list[tuple[str, Generate]]:
                 style=STYLES[(n + derive(task.loop.seed, label)) % len(STYLES)],
                 examples=_some(view.plan["examples"][label], pick),
             )
-            made.append((label, view.sampling(messages, "cover", label, n)))
+            shape = grammar.texts(SURPLUS * COVER_TEXTS)
+            made.append((label, view.sampling(messages, "cover", label, n, grammar=shape)))
     return made
 
 

@@ -139,7 +139,7 @@ def _kind(request: Generate | Score) -> str:
 def _stored(reply: Written | Scored) -> object:
     if isinstance(reply, Written):
         return {"text": reply.text, "finish": reply.finish}
-    return {"logprobs": list(reply.logprobs)}
+    return {"logprobs": reply.logprobs, "lengths": reply.lengths, "bounded": reply.bounded}
 
 
 def _written(stored: tuple[Any, int, int, int]) -> Written:
@@ -147,4 +147,7 @@ def _written(stored: tuple[Any, int, int, int]) -> Written:
 
 
 def _scored(stored: tuple[Any, int, int, int]) -> Scored:
-    return Scored(tuple(stored[0]["logprobs"]), *stored[1:])
+    # Ledgers of older runs have the log-probabilities alone.
+    parts = (tuple(stored[0].get(name, ())) for name in ("logprobs", "lengths", "bounded"))
+    logprobs, lengths, bounded = parts
+    return Scored(logprobs, *stored[1:], lengths, bounded)

@@ -20,14 +20,13 @@ from evokd.arms import ARMS, Proposal, View, analysis_requests, cover_requests
 from evokd.calls import Calls
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
-from evokd.feedback import groups
 from evokd.gathering import gather, known_texts, missed, predictions, remember, scores_of
 from evokd.ledger import Ledger
+from evokd.planning import cover_plan, feedback_plan, least_sure
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps
 
-COVER_REPLY = 4  # texts that a cover conversation yields, as a round figure for planning
 OnStep = Callable[[int, int], None]
 
 
@@ -229,62 +228,17 @@ class Loop:
         return 0 if number or self.gold_dev else self.task.selection.texts
 
     def _cover_plan(self) -> dict[str, Any]:
-        wanted = self.task.loop.cover + self._dev_texts(0)
-        count = -(-wanted // COVER_REPLY)
-        return {
-            "groups": [],
-            "cover": dict.fromkeys(self.task.names, count),
-            "examples": self._examples(0),
-            "pool": [],
-        }
+        return cover_plan(self.task, self.data, ledger=self.ledger, dev=self._dev_texts(0))
 
     def _feedback_plan(self, number: int) -> dict[str, Any]:
-        """Plan a round: groups of mistakes, cover for weak labels, the pool's least sure texts.
-
-        The empty-wrong rule: conversations that no mistake fills go to the weakest labels.
-        """
-        loop = self.task.loop
-        tested = self.ledger.tested(number - 1)
-        shown = [] if loop.arm == "static" else groups(tested, loop.conversations)
-        spare = loop.quota + loop.conversations - len(shown)
-        return {
-            "groups": [g.to_json() for g in shown],
-            "cover": dict(sorted(self._shares(spare).items())),
-            "examples": self._examples(number),
-            "pool": self._least_sure(number),
-        }
-
-    def _shares(self, conversations: int) -> Counter[str]:
-        """Share conversations among the labels: few texts and a low dev F1 come first."""
-        last = self.ledger.results()[-1]["dev"]["per_label"]
-        texts = Counter(row.example.label for row in self.ledger.rows(split="train"))
-        shares: Counter[str] = Counter()
-        for _ in range(conversations):
-            shares[
-                min(self.task.names, key=lambda n: (texts[n] + shares[n]) * (last[n]["f1"] + 0.1))
-            ] += 1
-        return shares
-
-    def _examples(self, number: int) -> dict[str, list[str]]:
-        """Return what cover prompts may show: seed examples, later also a few kept texts."""
-        shown = {n: [e.text for e in self.data.seed if e.label == n] for n in self.task.names}
-        rng = np.random.default_rng(derive(self.task.loop.seed, "examples", number))
-        kept = self.ledger.rows(split="train")
-        for name in self.task.names if number else ():
-            texts = [row.example.text for row in kept if row.example.label == name]
-            shown[name] += [texts[i] for i in rng.permutation(len(texts))[:4]]
-        return shown
-
-    def _least_sure(self, number: int) -> list[str]:
-        """Return unlabelled texts that are still unknown, the student's least sure first."""
-        # Near-duplicates and leaks are dropped unlabelled; they must not come up every round.
-        tried = {row.example.text for row in self.ledger.rows() if row.example.origin == "pool"}
-        fresh = [t for t in dict.fromkeys(self.data.unlabeled) if t not in tried]
-        rest = [t for t in fresh if t not in self.known]
-        if not rest or not self.task.loop.pool:
-            return []
-        top = self._student(number - 1).predict(rest).max(axis=1)
-        return [rest[i] for i in np.argsort(top, kind="stable")[: self.task.loop.pool]]
+        pool = least_sure(
+            self.data.unlabeled,
+            ledger=self.ledger,
+            known=self.known,
+            most=self.task.loop.pool,
+            predict=lambda texts: self._student(number - 1).predict(texts),
+        )
+        return feedback_plan(self.task, self.data, ledger=self.ledger, number=number, pool=pool)
 
     def _from_pool(self, plan: Mapping[str, Any]) -> list[Proposal]:
         return [Proposal(text, "pool", None, "pool") for text in plan["pool"]]

@@ -7,11 +7,16 @@ becomes the mean of all. The saved model stays of the standard class and loads e
 
 The head starts as the nearest centroid of the examples in that space instead of at random, so a
 handful of examples already answers as well as the untrained encoder can.
+
+Training does not run the layer: what it gives for the first token is a short sum, and no other
+token's output is read.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +50,48 @@ def set_pooling_layer(model: Any) -> None:
     attention.output.LayerNorm.weight.fill_(1.0)
     layer.output.LayerNorm.weight.fill_(1.0)
     pooler.weight.copy_(LINEAR * torch.eye(pooler.weight.shape[0]))
+
+
+class _FirstToken(torch.nn.Module):
+    """What the pooling layer gives for the first token, [texts, 1, hidden], and for no other."""
+
+    def __init__(self, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor]:
+        """Take the mask that BERT makes, [texts, 1, any, tokens], 0 at tokens; None: all are."""
+        hidden = hidden.float()
+        if attention_mask is None:
+            mean = hidden.mean(1)
+        else:
+            mask = attention_mask[:, 0, 0, :, None]
+            there = (mask if mask.dtype == torch.bool else mask == 0).float()
+            mean = (hidden * there).sum(1) / there.sum(1)
+        width = hidden.shape[-1:]
+        attended = torch.nn.functional.layer_norm(
+            GAIN * mean + hidden[:, 0], width, eps=self.epsilon
+        )
+        return (torch.nn.functional.layer_norm(attended, width, eps=self.epsilon)[:, None],)
+
+
+@contextmanager
+def first_token_only(model: Any) -> Iterator[None]:
+    """Compute the pooling layer for the first token alone, without its dropout, for a while.
+
+    The logits in eval mode stay the same; a model without the layer is left as it is.
+    """
+    if not getattr(model.config, MARK, False):
+        yield
+        return
+    layers = model.bert.encoder.layer
+    whole, layers[-1] = layers[-1], _FirstToken(model.config.layer_norm_eps)
+    try:
+        yield
+    finally:
+        layers[-1] = whole
 
 
 @torch.no_grad()

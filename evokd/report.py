@@ -27,10 +27,12 @@ except ImportError as missing:
     raise MissingExtra("teacher", missing) from missing
 
 MEASURES = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
+STAGES = ("seed_only", "scores", "export", "nano", "latency")
 LATENCY_ROWS = {
     "torch": "student, torch",
     "onnx": "student, ONNX",
     "int8": "student, INT8",
+    "nano": "nano student, INT8",
     "teacher_score": "teacher, scores the labels",
     "teacher_generate": "teacher, writes the label",
 }
@@ -48,6 +50,7 @@ class Told:
     seed_only: dict[str, Any]
     scores: dict[str, Any]
     export: dict[str, Any]
+    nano: dict[str, Any]
     latency: dict[str, Any]
 
     @property
@@ -108,7 +111,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         ledger,
         ledger.results(),
         ledger.rows(),
-        *((ledger.stage(name) or {}) for name in ("seed_only", "scores", "export", "latency")),
+        *((ledger.stage(name) or {}) for name in STAGES),
     )
     by_gold = selects_by_gold(task, data)
     return {
@@ -164,6 +167,7 @@ def score_table(told: Told) -> list[dict[str, Any]]:
         ("seeds alone, nearest centroid of embeddings", told.seed_only.get("centroid", {})),
         ("final student, full precision", told.scores.get("fp32", {})),
         ("final student, INT8", told.scores.get("int8", {})),
+        ("nano student, INT8", told.nano.get("scores", {})),
     ]
     return [
         {"name": name, "dev": part.get("dev"), "test": part.get("test")}

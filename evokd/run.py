@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from typing import Any
 from evokd import prompts
 from evokd.calls import Calls
 from evokd.errors import InputError
+from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
 from evokd.replay import recorded_task
-from evokd.stages import EncoderLearner, RunFiles, Stages
+from evokd.runfiles import RunFiles
+from evokd.stages import Stages
 from evokd.task import Task, TaskData, load_data
-from evokd.teacher import Teacher, open_teacher
+from evokd.teacher import Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 
 OpenTeacher = Callable[[], Teacher]
@@ -77,8 +79,14 @@ def open_run(
         ledger.close()
 
 
-def export_run(root: Path, out: Path | None) -> dict[str, Any]:
+def export_run(
+    root: Path, out: Path | None, *, changes: Mapping[str, Any] | None = None, force: bool = False
+) -> dict[str, Any]:
     """Export a finished run's student again, in place or as a copy; returns the export's report.
+
+    Args:
+        changes: settings of the group `export` other than the run's.
+        force: serve INT8 whatever the gate says.
 
     Raises:
         InputError: when the folder holds no finished run, or `out` exists.
@@ -91,6 +99,8 @@ def export_run(root: Path, out: Path | None) -> dict[str, Any]:
     ledger = Ledger(files.ledger, attempt=False)
     try:
         task, data = recorded_task(ledger)
+        how = task.export.model_copy(update=dict(changes or {}))
+        task = task.model_copy(update={"export": how})
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{root}: its student is not finished", "run it to the end first")
         stages = Stages(
@@ -101,7 +111,7 @@ def export_run(root: Path, out: Path | None) -> dict[str, Any]:
         aside = target.with_name(f".{target.name}.exporting")
         shutil.rmtree(aside, ignore_errors=True)
         shutil.copytree(files.student, aside)
-        report, scores = stages.export(aside), stages.scores(aside)
+        report, scores = stages.export(aside, force=force), stages.scores(aside)
         if out is None:
             ledger.finish_stage("export", report)
             ledger.finish_stage("scores", scores)
@@ -113,11 +123,10 @@ def export_run(root: Path, out: Path | None) -> dict[str, Any]:
 
 
 def check_models(task: Task) -> None:
-    """Refuse a teacher file or student weights that cannot be used, before anything is made."""
-    from evokd.teacher.llamacpp import find_model
+    """Refuse a teacher or student weights that cannot be used, before anything is made."""
     from evokd.weights import find_weights
 
-    find_model(task.teacher.model)
+    check_teacher(task.teacher)
     find_weights(task.student.model)
 
 

@@ -5,9 +5,19 @@ Knows nothing of files or models; `evokd.task` reads these groups out of task.ya
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+SIDE_BY_SIDE = 32
 
 
 class Group(BaseModel):
@@ -19,14 +29,47 @@ class Group(BaseModel):
 class TeacherSettings(Group):
     """The language model that analyses, writes and labels."""
 
-    model: str = Field("demo", description="'demo' or the path of a GGUF file")
+    model: str = Field(
+        "demo",
+        description="'demo', the path of a GGUF file, hf:owner/repo:pattern.gguf for one from the"
+        " hub (hf:owner/repo@revision:pattern.gguf), or a server's address, such as"
+        " http://127.0.0.1:8080/v1 or http://127.0.0.1:8080/v1#MODEL where it has several models"
+        " (its key: EVOKD_API_KEY)",
+    )
     context: int = Field(4096, ge=256, description="tokens of context, shared by all sequences")
-    sequences: int = Field(32, ge=2, le=256, description="conversations decoded side by side")
-    threads: int = Field(0, ge=0, description="CPU threads; 0 means all that this process may use")
-    gpu_layers: int = Field(-1, ge=-1, description="layers on a GPU; -1 means all, where built in")
+    sequences: Annotated[int, Field(ge=2, le=256)] | Literal["auto"] = Field(
+        SIDE_BY_SIDE,
+        description="conversations decoded side by side; auto measures what is fastest here",
+    )
+    threads: int = Field(0, ge=0, description="CPU threads; 0 means the cores that it may use")
+    gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = Field(
+        "auto", description="layers on a GPU; auto or -1 means all, where there is one"
+    )
     temperature: float = Field(0.9, ge=0, le=2, description="of analysing and writing")
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus of analysing and writing")
     max_tokens: int = Field(400, ge=16, description="longest reply, in tokens")
+    structure: bool = Field(True, description="hold written texts to the JSON that is asked for")
+
+    @field_validator("sequences", "gpu_layers", mode="wrap")
+    @classmethod
+    def _number_or_auto(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, field: ValidationInfo
+    ) -> Any:
+        try:
+            return check(value)
+        except ValidationError:  # one complaint, where pydantic has one for each form
+            fits = "from 2 to 256" if field.field_name == "sequences" else "from -1"
+            raise ValueError(f"must be auto or a whole number {fits}") from None
+
+    @property
+    def side_by_side(self) -> int:
+        """The number of `sequences`; for auto the default, which what is measured replaces."""
+        return SIDE_BY_SIDE if self.sequences == "auto" else self.sequences
+
+    @property
+    def remote(self) -> bool:
+        """Whether the model is behind a server's address."""
+        return self.model.startswith(("http://", "https://"))
 
 
 class StudentSettings(Group):
@@ -39,6 +82,12 @@ class StudentSettings(Group):
     learning_rate: float = Field(5e-5, gt=0, description="peak of the linear schedule")
     max_length: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
     soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's probabilities")
+    layers: int = Field(
+        0, ge=0, description="encoder layers of the final student, distilled from all; 0 keeps all"
+    )
+    words: int = Field(
+        0, ge=0, description="frequent tokens it keeps beside those of its texts; 0 keeps all"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     threads: int = Field(0, ge=0, description="CPU threads; 0 means all that this process may use")
 
@@ -78,3 +127,10 @@ class ExportSettings(Group):
     gate_texts: int = Field(500, ge=20, description="generated texts, kept out of training")
     latency_texts: int = Field(100, ge=10, description="texts of the latency table")
     opset: int = Field(17, ge=14, description="ONNX operator set")
+    exporter: Literal["auto", "optimum", "torch"] = Field(
+        "auto", description="what writes ONNX; auto is optimum where it is installed"
+    )
+    target: Literal["auto", "vnni", "avx512", "avx2", "arm64"] = Field(
+        "auto", description="the processor INT8 is made for; auto is this machine's"
+    )
+    half: bool = Field(False, description="also write a half-precision file, for GPUs")

@@ -1,7 +1,7 @@
 """The stages of a run in order, each recorded when it is whole; a run goes on after the last one.
 
-seed-only -> loop -> final student -> gate texts -> export and gate -> scores -> latency
--> report -> summary.json
+seed-only -> loop -> final student -> gate texts -> export and gate -> scores -> nano student
+-> latency -> report -> summary.json
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evokd.calls import Calls
-from evokd.examples import Example
 from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
+from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
-from evokd.loop import Fitted, Loop, OnStep, selects_by_gold
+from evokd.loop import Loop, selects_by_gold
 from evokd.report import write_report
+from evokd.runfiles import RunFiles
 from evokd.scores import score
 from evokd.seeds import derive
 from evokd.summary import summarise
@@ -31,62 +32,12 @@ from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
 from evokd.watch import Watch, steps
 
+if TYPE_CHECKING:
+    from serving.predictor import Predictor
 
-@dataclass(frozen=True, slots=True)
-class RunFiles:
-    """Every path in a run's folder."""
-
-    root: Path
-
-    @property
-    def ledger(self) -> Path:
-        """The database of the run."""
-        return self.root / "run.db"
-
-    @property
-    def student(self) -> Path:
-        """The folder that serves."""
-        return self.root / "student"
-
-    @property
-    def report(self) -> Path:
-        """The report, one self-contained file."""
-        return self.root / "report.html"
-
-    @property
-    def summary(self) -> Path:
-        """The figures; written last."""
-        return self.root / "summary.json"
-
-
-class EncoderLearner:
-    """Trains the task's encoder with `evokd.student`; torch is loaded here and not before."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def fit(
-        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
-    ) -> Fitted:
-        """See `evokd.loop.Learner`."""
-        from evokd.student import fit
-
-        return fit(
-            examples, self.task.names, self.task.student, epochs=epochs, seed=seed, on_step=on_step
-        )
-
-    def load(self, folder: Path) -> Fitted:
-        """See `evokd.loop.Learner`."""
-        from evokd.student import load_student
-
-        settings = self.task.student
-        return load_student(folder, device=settings.device, threads=settings.threads)
-
-    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
-        """Label texts by the nearest centroid of untrained embeddings."""
-        from evokd.student import centroid_predict
-
-        return centroid_predict(examples, texts, labels=self.task.names, settings=self.task.student)
+SHRINK_EPOCHS = 8
+UNSURE = ("labels disagree", "not the asked label", "round rolled back")
+"""Why texts were dropped that a student may still be distilled on: only their label is in doubt."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +58,7 @@ class Stages:
         self._do("gate_texts", "texts for the gate", self.gate_texts)
         self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
         self._do("scores", "scores of what is served", lambda: self.scores(self.files.student))
+        self._do("nano", "the nano student", self.nano)
         self._do("latency", "latency against the teacher", self.latency)
         write_report(self.files.report, self.task, self.data, self.ledger)
         shutil.rmtree(self.files.root / "rounds", ignore_errors=True)
@@ -117,6 +69,13 @@ class Stages:
         self._do("seed_only", "the seed examples alone", self.seed_only)
         self.loop.run()
         self._do("final", "final student", self.final_student)
+        if self.shrinks:
+            self._do("shrink", "a smaller student", self.shrink)
+
+    @property
+    def shrinks(self) -> bool:
+        """Say whether the final student is to become smaller."""
+        return bool(self.task.student.layers or self.task.student.words)
 
     def _do(self, name: str, title: str, work: Callable[[], Any]) -> Any:
         if (done := self.ledger.stage(name)) is None:
@@ -174,8 +133,33 @@ class Stages:
         chosen = "final"
         if dev["final"] < dev[f"round {best}"] - self.task.selection.tolerance:
             chosen, final = f"round {best}", self.learner.load(loop.student_folder(best))
-        final.save(self.files.student)
+        final.save(self.files.whole if self.shrinks else self.files.student)
         return {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
+
+    def shrink(self) -> dict[str, Any]:
+        """Make the final student smaller; all that was written and labelled may teach it."""
+        from evokd.shrink import Size, shrink
+        from evokd.student import load_student
+
+        how = self.task.student
+        whole = load_student(self.files.whole, device=how.device, threads=how.threads)
+        texts = [example.text for example in self.loop.training_set()]
+        texts += [r.example.text for r in self.ledger.rows() if r.reason in UNSURE]
+        small = shrink(
+            whole,
+            list(dict.fromkeys(texts)),
+            size=Size(how.layers, how.words),
+            settings=how,
+            epochs=SHRINK_EPOCHS,
+            seed=derive(self.task.loop.seed, "shrink"),
+            on_step=steps(self.watch, "distilling into fewer layers"),
+        )
+        small.save(self.files.student)
+        dev = self.loop.dev()
+        return {
+            name: scores_of(student, dev, self.task.names)["macro_f1"]
+            for name, student in (("whole", whole), ("small", small))
+        }
 
     def gate_texts(self) -> dict[str, Any]:
         """Have texts written that no student was trained on."""
@@ -185,15 +169,20 @@ class Stages:
             self.watch.note(f"the teacher had no more than {count} new texts for the gate")
         return {"texts": count}
 
-    def export(self, folder: Path) -> dict[str, Any]:
-        """Export a student folder, quantise it, and keep INT8 only when the gate passes."""
-        from export.student import StudentMeta, export_student
+    def export(self, folder: Path, *, force: bool = False) -> dict[str, Any]:
+        """Export a student folder, quantise it, and keep INT8 only when the gate passes.
+
+        Args:
+            force: keep INT8 whatever the gate says.
+        """
+        from export.student import ExportOptions, StudentMeta, export_student
 
         held_out = [row.example for row in self.ledger.rows(split="gate")]
         examples = list(self.loop.dev()) + held_out
         texts = [e.text for e in examples]
         student = self.learner.load(folder)
         kept = self.ledger.rows(split="train")
+        how = self.task.export
         meta = StudentMeta(
             name=self.task.name,
             domain=self.task.domain,
@@ -206,6 +195,8 @@ class Stages:
                 "rounds": len(self.ledger.results()) - 1,
                 "seed": self.task.loop.seed,
             },
+            # Written by the teacher: a student that is given away shows no text of the user's.
+            examples=list({e.label: e.text for e in held_out}.values()),
         )
         report = export_student(
             folder,
@@ -213,7 +204,7 @@ class Stages:
             labels_of_texts=[e.label for e in examples],
             torch_probabilities=np.asarray(student.predict(texts)),
             meta=meta,
-            opset=self.task.export.opset,
+            options=ExportOptions(how.opset, how.exporter, how.target, force=force, half=how.half),
         )
         made: dict[str, Any] = asdict(report)
         return made
@@ -227,14 +218,7 @@ class Stages:
         made: dict[str, Any] = {}
         present = {"fp32": ONNX} | ({"int8": INT8} if StudentFiles(folder).int8.exists() else {})
         for precision, file in present.items():
-            predictor = open_predictor(folder, file=file)
-            for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
-                if examples:
-                    said = predictor.probabilities([e.text for e in examples])
-                    answers = [self.task.names[int(i)] for i in said.argmax(axis=1)]
-                    gold = [e.label for e in examples]
-                    scored = score(gold, answers, self.task.names, said)
-                    made.setdefault(precision, {})[name] = scored.to_dict()
+            made[precision] = self._gold_scores(open_predictor(folder, file=file))
         add_scores(
             folder,
             {
@@ -243,7 +227,38 @@ class Stages:
                 for name, part in parts.items()
             },
         )
+        return {precision: parts for precision, parts in made.items() if parts}
+
+    def _gold_scores(self, predictor: Predictor) -> dict[str, Any]:
+        made = {}
+        for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
+            if examples:
+                said = predictor.probabilities([e.text for e in examples])
+                answers = [self.task.names[int(i)] for i in said.argmax(axis=1)]
+                gold = [e.label for e in examples]
+                made[name] = score(gold, answers, self.task.names, said).to_dict()
         return made
+
+    def nano(self) -> dict[str, Any]:
+        """Distil the student into a nano student: the baseline that it must beat."""
+        from export.nano import make_nano
+        from serving.layout import StudentFiles
+        from serving.predictor import open_predictor
+
+        texts = [example.text for example in self.loop.training_set()]
+        student = self.learner.load(self.files.student)
+        make_nano(
+            self.files.student,
+            self.files.nano,
+            texts=texts,
+            probabilities=np.asarray(student.predict(texts)),
+            seed=derive(self.task.loop.seed, "nano"),
+            on_step=steps(self.watch, "training the nano student"),
+        )
+        return {
+            "size_bytes": StudentFiles(self.files.nano).int8.stat().st_size,
+            "scores": self._gold_scores(open_predictor(self.files.nano)),
+        }
 
     def latency(self) -> dict[str, Any]:
         """Time student and teacher on the same texts, each on one thread."""

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +17,21 @@ from numpy.typing import NDArray
 from evokd.errors import InputError, MissingExtra
 from evokd.examples import Example
 from evokd.settings import StudentSettings
-from evokd.weights import check_folder, find_weights
 
 try:
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
+    import transformers  # noqa: F401 (says here, in a user's words, that it is missing)
 except ImportError as exc:
     raise MissingExtra("train", exc) from exc
 
-from evokd.pooling import MARK, set_pooling_layer, start_at_centroids, wants_mean
+from evokd.pooling import MARK, first_token_only, start_at_centroids
+from evokd.pretrained import new_classifier, saved_classifier
 from evokd.training import (
     OnStep,
     Rows,
+    fast_matrices,
     pad_batch,
+    pick_device,
     plan_batches,
     targets,
     train,
@@ -43,9 +41,7 @@ from evokd.training import (
 
 Floats = NDArray[np.float32]
 PREDICT_BATCH = 64
-
-# Found and checked once in a process: a loop trains every round.
-_checked_weights = lru_cache(maxsize=1)(find_weights)
+PER_CENTROID = 64  # texts; more move a centroid by less than the first training step does
 
 
 class Student:
@@ -146,12 +142,7 @@ def load_student(folder: Path, *, device: str = "auto", threads: int = 0) -> Stu
     Raises:
         InputError: when the folder is missing or is no such model.
     """
-    check_folder(folder)
-    with _quietly(), _user_errors(folder):
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model, tokenizer = saved_classifier(folder)
     names = model.config.id2label
     labels = [names[i] for i in range(len(names))]
     return Student(model.to(pick_device(device)), tokenizer, labels, threads=threads)
@@ -165,6 +156,7 @@ def fit(
     epochs: int,
     seed: int,
     weights: Sequence[float] | None = None,
+    start: Student | None = None,
     on_step: OnStep | None = None,
 ) -> Student:
     """Fine-tune from the pretrained weights and return the student.
@@ -176,6 +168,8 @@ def fit(
         labels: the task's labels, in the order of `Example.soft`.
         epochs: passes over the examples; more when they would be under MIN_STEPS steps.
         weights: how much an example of each label counts, in the order of the labels.
+        start: a student of the same labels to go on from, which is changed, instead of the
+            pretrained weights.
         on_step: called as (steps done, steps in all) after every step.
 
     Raises:
@@ -188,7 +182,7 @@ def fit(
     generators = [device] if device.type == "cuda" else []
     with use_threads(settings.threads), torch.random.fork_rng(devices=generators):
         torch.manual_seed(seed)
-        student = untrained(labels, settings)
+        student = start or untrained(labels, settings)
         model, pad = student.model, student.tokenizer.pad_token_id
         tokens = student.tokens([example.text for example in examples])
         batches = plan_batches(
@@ -197,16 +191,30 @@ def fit(
         counts = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
         scale = counts[[labels.index(example.label) for example in examples]]
         goals = targets(examples, labels, soft=settings.soft)
-        if getattr(model.config, MARK, False):
-            features = torch.from_numpy(student.pooled([e.text for e in examples])).to(device)
-            numbers = torch.tensor([labels.index(e.label) for e in examples], device=device)
-            start_at_centroids(model, features, numbers)
-        with used_rows_only(model, tokens, pad=pad) as renumbered:
-            rows = Rows(renumbered, goals, scale / scale.mean())
-            train(
-                model, rows, batches, pad=pad, learning_rate=settings.learning_rate, on_step=on_step
-            )
+        with first_token_only(model):
+            if start is None and getattr(model.config, MARK, False):
+                _centre_head(student, examples)
+            with used_rows_only(model, tokens, pad=pad) as renumbered:
+                rows = Rows(renumbered, goals, scale / scale.mean())
+                rate = settings.learning_rate
+                train(model, rows, batches, pad=pad, learning_rate=rate, on_step=on_step)
     return student
+
+
+def _centre_head(student: Student, examples: Sequence[Example]) -> None:
+    """Start the head at the centroids of the examples, of at most PER_CENTROID a label."""
+    of_label = {
+        label: sorted({e.text for e in examples if e.label == label}) for label in student.labels
+    }
+    texts, numbers = [], []
+    for number, every in enumerate(of_label.values()):
+        some = every[:: max(1, -(-len(every) // PER_CENTROID))]
+        texts += some
+        numbers += [number] * len(some)
+    device = student.model.device
+    with fast_matrices(device):
+        features = torch.from_numpy(student.pooled(texts)).to(device)
+    start_at_centroids(student.model, features, torch.tensor(numbers, device=device))
 
 
 def centroid_predict(
@@ -236,74 +244,6 @@ def centroid_predict(
 
 def untrained(labels: Sequence[str], settings: StudentSettings) -> Student:
     """Return the pretrained encoder under a new random head (torch's generator is used)."""
-    folder = _checked_weights(settings.model)
-    with _quietly(), _user_errors(folder):
-        config = AutoConfig.from_pretrained(
-            folder,
-            local_files_only=True,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: i for i, label in enumerate(labels)},
-        )
-        if mean := wants_mean(folder, config.model_type):
-            config.num_hidden_layers += 1
-            setattr(config, MARK, True)
-        model = AutoModelForSequenceClassification.from_config(config)
-        model.load_state_dict(_pretrained(folder), strict=False)
-        if mean:
-            set_pooling_layer(model)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    readable = getattr(config, "max_position_embeddings", settings.max_length)
-    tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
+    model, tokenizer = new_classifier(labels, settings)
     model.to(pick_device(settings.device))
     return Student(model, tokenizer, labels, threads=settings.threads)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of "auto" (CUDA when present), "cpu" or "cuda"."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "student.device is cuda, but torch sees no GPU", "set student.device: auto"
-        )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-@lru_cache(maxsize=1)
-def _pretrained(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the encoder's weights, read once in a process; a head that they hold is left out."""
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    known = f"{model.base_model_prefix}."
-    missing = set(report["missing_keys"])
-    state = model.state_dict()
-    return {k: v for k, v in state.items() if k.startswith(known) and k not in missing}
-
-
-@contextmanager
-def _user_errors(folder: Path) -> Iterator[None]:
-    """Turn what transformers says of a damaged folder into an error that the user can fix."""
-    try:
-        yield
-    except (OSError, ValueError, SafetensorError) as exc:
-        first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-        raise InputError(f"{folder}: cannot be loaded: {first}", "write the folder again") from exc
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep transformers from warning that the head is new, which is the point, and from bars."""
-    before, bars = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -15,6 +15,7 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
     rows = ledger.rows()
     seed_only, scores = ledger.stage("seed_only"), ledger.stage("scores")
     export, latency = ledger.stage("export"), ledger.stage("latency")
+    nano = ledger.stage("nano") or {}
     tested = [part["test"] for part in seed_only.values() if "test" in part]
     best_seed = max(tested, key=lambda s: float(s["accuracy"]), default=None)
     sizes = export["size_bytes"]
@@ -29,8 +30,13 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
         "student": {
             precision: _figures(scores.get(precision, {})) for precision in ("fp32", "int8")
         },
+        "nano": _figures(nano.get("scores", {})),
         "gate": {"passed": export["passed"], "served": export["served"]},
-        "size_bytes": {"onnx": sizes["onnx"], "int8": sizes.get("int8")},
+        "size_bytes": {
+            "onnx": sizes["onnx"],
+            "int8": sizes.get("int8"),
+            "nano": nano.get("size_bytes"),
+        },
         "latency_ms": latency["latency_ms"],
         "latency_ratio": latency["ratio"],
         "teacher": {**(ledger.meta("teacher") or {}), **ledger.call_totals()},

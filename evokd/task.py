@@ -134,7 +134,8 @@ def _located(task: Task, folder: Path) -> Task:
     """Return the task with its paths made relative to the working folder."""
     found = {name: folder / p for name, p in task.data if p is not None}
     teacher = task.teacher
-    if teacher.model != "demo" and not Path(teacher.model).expanduser().is_absolute():
+    named = teacher.model == "demo" or teacher.model.startswith("hf:") or teacher.remote
+    if not named and not Path(teacher.model).expanduser().is_absolute():
         teacher = teacher.model_copy(update={"model": str(folder / teacher.model)})
     student = task.student
     if (folder / student.model).is_dir():

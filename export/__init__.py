@@ -2,6 +2,7 @@
 
 from export.student import (
     Attempt,
+    ExportOptions,
     ExportReport,
     StudentMeta,
     add_scores,
@@ -9,4 +10,12 @@ from export.student import (
     seal,
 )
 
-__all__ = ["Attempt", "ExportReport", "StudentMeta", "add_scores", "export_student", "seal"]
+__all__ = [
+    "Attempt",
+    "ExportOptions",
+    "ExportReport",
+    "StudentMeta",
+    "add_scores",
+    "export_student",
+    "seal",
+]

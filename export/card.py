@@ -95,7 +95,10 @@ def _origin(manifest: Manifest) -> Iterator[str]:
 def _gate(manifest: Manifest) -> Iterator[str]:
     gate: Mapping[str, Any] = manifest.gate
     tried = gate.get("tried", ())
-    if manifest.serve == layout.INT8:
+    if gate.get("forced"):
+        yield "**INT8 is served although the gate refused it**, because its maker forced it."
+        yield "It answers some texts otherwise than the model that was trained."
+    elif manifest.serve == layout.INT8:
         yield f"INT8 (dynamic, per channel, embeddings included) is served: `{layout.INT8}`."
     else:
         yield f"No INT8 file passed the gate: full precision is served, `{layout.ONNX}`."

@@ -21,6 +21,7 @@ from evokd.errors import MissingExtra
 from export.quiet import quiet
 
 Isa = Literal["vnni", "avx512", "avx2", "arm64", "unknown"]
+Target = Literal["auto", "vnni", "avx512", "avx2", "arm64"]
 OPERATORS = ("MatMul", "Gemm", "Gather")
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from evokd.errors import EvokdError, InputError
 from export.card import write_card
 from export.gate import PARITY, GateReport, compare, parity
-from export.onnx import export_onnx
-from export.quantize import Isa, Rung, isa, ladder, quantize
+from export.half import write_half
+from export.onnx import Exporter, export_onnx
+from export.quantize import Isa, Rung, Target, isa, ladder, quantize
 from serving import layout
 from serving.layout import Manifest, StudentFiles
 from serving.predictor import Predictor
@@ -32,6 +33,7 @@ class StudentMeta:
         max_length: tokens of a text that are read, special tokens included.
         scores: set of texts -> measure -> value; see `serving.layout.Manifest`.
         training: facts for the card: "synthetic_share" (0 to 1), "rounds", "seed", ...
+        examples: a few texts of the task for people to try.
     """
 
     name: str
@@ -42,6 +44,28 @@ class StudentMeta:
     teacher: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    examples: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How to export.
+
+    Attributes:
+        opset: ONNX operator set.
+        exporter: see `export.onnx.export_onnx`.
+        target: the instruction set that INT8 is made for; "auto" is this machine's.
+        rungs: ways to quantise, in order; by the target when None.
+        force: ship the first rung's INT8 even when the gate refuses them all.
+        half: also write a half-precision file, for GPUs.
+    """
+
+    opset: int = 17
+    exporter: Exporter = "auto"
+    target: Target = "auto"
+    rungs: tuple[Rung, ...] | None = None
+    force: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +81,14 @@ class ExportReport:
     """What export made and measured.
 
     Attributes:
-        passed: an INT8 file passed the gate; else full precision is served.
+        passed: an INT8 file passed the gate; else full precision is served, unless `forced`.
         served: the ONNX file that answers, relative to the folder.
         isa: the instruction set that the ladder was chosen for.
         parity_max_diff: largest difference of a probability, torch against fp32 ONNX.
         tried: the rungs in the order in which they were tried; the last one is the one served
-            when `passed`.
-        size_bytes: "onnx", and "int8" when it passed.
+            when `passed`, the first one when `forced`.
+        size_bytes: "onnx", "int8" when there is one, "fp16" when it was asked for.
+        forced: INT8 is served although the gate refused it.
     """
 
     passed: bool
@@ -72,6 +97,7 @@ class ExportReport:
     parity_max_diff: float
     tried: tuple[Attempt, ...]
     size_bytes: dict[str, int]
+    forced: bool = False
 
 
 def export_student(
@@ -81,8 +107,7 @@ def export_student(
     labels_of_texts: Sequence[str],
     torch_probabilities: NDArray[Any],
     meta: StudentMeta,
-    opset: int,
-    rungs: Sequence[Rung] | None = None,
+    options: ExportOptions = ExportOptions(),
 ) -> ExportReport:
     """Turn a saved Hugging Face folder into a sealed student folder.
 
@@ -91,8 +116,6 @@ def export_student(
         labels_of_texts: the right label of each.
         torch_probabilities: what the trained model says of them in float32, [texts, labels].
         meta: facts for manifest and card.
-        opset: ONNX operator set.
-        rungs: ways to quantise, in order; by this machine's instruction set when None.
 
     Raises:
         InputError: when the folder's labels are not `meta`'s.
@@ -101,9 +124,9 @@ def export_student(
     files = StudentFiles(root)
     _check_labels(files, list(meta.labels))
     # From here to the new seal the folder is no whole student.
-    files.manifest.unlink(missing_ok=True)
-    files.int8.unlink(missing_ok=True)
-    export_onnx(root, opset=opset)
+    for path in (files.manifest, files.int8, files.half):
+        path.unlink(missing_ok=True)
+    export_onnx(root, opset=options.opset, exporter=options.exporter)
     fp32 = _probabilities(files, files.onnx, meta, texts)
     difference = parity(torch_probabilities, fp32)
     if not difference <= PARITY:
@@ -111,23 +134,40 @@ def export_student(
             f"{files.onnx}: its probabilities differ from torch's by {difference:.1e}",
             f"the limit is {PARITY:.0e}; take a student model that exports faithfully",
         )
-    target = isa()
-    tried = []
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=root) as aside:
-        candidate = Path(aside) / files.int8.name
-        for rung in ladder(target) if rungs is None else rungs:
-            quantize(files.onnx, candidate, rung=rung)
-            int8 = _probabilities(files, candidate, meta, texts)
-            gate = compare(
-                list(meta.labels), labels_of_texts, torch=torch_probabilities, fp32=fp32, int8=int8
-            )
-            tried.append(Attempt(rung.name, gate))
-            if gate.passed:
-                os.replace(candidate, files.int8)
-                break
-    report = _report(files, target, difference, tried)
+    if options.half:
+        write_half(files.onnx, files.half)
+    target = isa() if options.target == "auto" else options.target
+
+    def judge(candidate: Path) -> GateReport:
+        int8 = _probabilities(files, candidate, meta, texts)
+        return compare(
+            list(meta.labels), labels_of_texts, torch=torch_probabilities, fp32=fp32, int8=int8
+        )
+
+    rungs = ladder(target) if options.rungs is None else options.rungs
+    tried = _climb(files, rungs, judge)
+    forced = options.force and bool(tried) and not tried[-1].gate.passed
+    if forced:
+        quantize(files.onnx, files.int8, rung=rungs[0])
+    report = _report(files, target, difference, tried, forced=forced)
     seal(root, report, meta=meta)
     return report
+
+
+def _climb(
+    files: StudentFiles, rungs: Sequence[Rung], judge: Callable[[Path], GateReport]
+) -> list[Attempt]:
+    """Try the rungs until the gate passes one, which becomes the INT8 file."""
+    tried = []
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=files.root) as aside:
+        candidate = Path(aside) / files.int8.name
+        for rung in rungs:
+            quantize(files.onnx, candidate, rung=rung)
+            tried.append(Attempt(rung.name, judge(candidate)))
+            if tried[-1].gate.passed:
+                os.replace(candidate, files.int8)
+                break
+    return tried
 
 
 def seal(root: Path, report: ExportReport, *, meta: StudentMeta) -> Manifest:
@@ -143,6 +183,7 @@ def seal(root: Path, report: ExportReport, *, meta: StudentMeta) -> Manifest:
         scores={name: dict(values) for name, values in meta.scores.items()},
         gate=json.loads(json.dumps(asdict(report))),
         training=dict(meta.training),
+        examples=list(meta.examples),
     )
     write_card(root, manifest)
     return layout.write_manifest(root, manifest)
@@ -188,17 +229,16 @@ def _probabilities(
 
 
 def _report(
-    files: StudentFiles, target: Isa, difference: float, tried: list[Attempt]
+    files: StudentFiles, target: Isa, difference: float, tried: list[Attempt], *, forced: bool
 ) -> ExportReport:
     passed = bool(tried) and tried[-1].gate.passed
-    sizes = {"onnx": files.onnx.stat().st_size}
-    if passed:
-        sizes["int8"] = files.int8.stat().st_size
+    present = {"onnx": files.onnx, "int8": files.int8, "fp16": files.half}
     return ExportReport(
         passed=passed,
-        served=layout.INT8 if passed else layout.ONNX,
+        served=layout.INT8 if passed or forced else layout.ONNX,
         isa=target,
         parity_max_diff=difference,
         tried=tuple(tried),
-        size_bytes=sizes,
+        size_bytes={name: path.stat().st_size for name, path in present.items() if path.exists()},
+        forced=forced,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -24,8 +25,11 @@ WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 ONNX = "onnx/model.onnx"
 INT8 = "onnx/model_quantized.onnx"
+HALF = "onnx/model_fp16.onnx"
 MANIFEST = "evokd.json"
 CARD = "README.md"
+PACKED = "student"
+"""Folder beside the sources where a Bento holds its student."""
 SEALED = (
     CONFIG,
     WEIGHTS,
@@ -34,6 +38,7 @@ SEALED = (
     "special_tokens_map.json",
     ONNX,
     INT8,
+    HALF,
 )
 """Files whose sha256 the manifest records where they exist. The card may be edited."""
 
@@ -70,6 +75,11 @@ class StudentFiles:
         return self.root / INT8
 
     @property
+    def half(self) -> Path:
+        """The half-precision ONNX file for GPUs; there only when it was asked for."""
+        return self.root / HALF
+
+    @property
     def manifest(self) -> Path:
         """The seal, written last."""
         return self.root / MANIFEST
@@ -93,6 +103,9 @@ class Manifest:
         scores: set of texts ("test, INT8") -> measure ("accuracy") -> value in [0, 1] or count.
         gate: what export tried and what the gate said of it.
         training: facts of the training for the card ("synthetic_share", "rounds", "seed", ...).
+        temperature: what the logits are divided by, so that a score of 0.9 is right nine times in
+            ten; 1 where nobody fitted one.
+        examples: a few texts of the task for people to try; the page offers them.
         sha256: file, relative to the folder -> 64 hex digits.
     """
 
@@ -107,6 +120,8 @@ class Manifest:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    examples: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
@@ -174,6 +189,7 @@ def _check(manifest: Manifest, path: Path) -> None:
         (manifest.kind != "classification", f"kind: {manifest.kind!r} is not served yet"),
         (len(manifest.labels) < 2, "labels: at least two are needed"),
         (manifest.max_length < 1, "max_length: must be positive"),
+        (not 0 < manifest.temperature < math.inf, "temperature: must be positive"),
         (manifest.serve not in manifest.sha256, f"serve: {manifest.serve} has no sha256"),
     ]
     for name in (manifest.serve, *manifest.sha256):

@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from evokd.errors import InputError, MissingExtra
 from serving import layout
-from serving.limits import api_key
+from serving.harvest import HarvestSettings
+from serving.limits import API_KEY, WITHOUT_KEY, api_key, is_local
+
+ADDRESSES = {"localhost": "127.0.0.1"}
+"""Names that are understood; BentoML takes addresses only."""
 
 
-def serve(student: Path, *, host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> int:
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How to serve.
+
+    Attributes:
+        host: the address to bind to.
+        port: 1 to 65535.
+        workers: processes; one for each usable core when None.
+        without_key: let everyone ask who can reach an address that is not only this machine's.
+        harvest: keep the texts that the student is unsure of.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    workers: int | None = None
+    without_key: bool = False
+    harvest: HarvestSettings | None = None
+
+
+def serve(student: Path, how: Serving | None = None) -> int:
     """Serve a student over HTTP until the service ends; return its exit code.
 
     The folder is checked first. SIGINT and SIGTERM are passed on to the service, which then
     finishes the requests that it holds. Call it from the main thread.
 
     Raises:
-        InputError: when the folder is no whole student, or a number is out of range.
+        InputError: when the folder is no whole student, a number is out of range, or strangers
+            could ask without a key.
         IntegrityError: when a file of the student was changed.
         MissingExtra: when bentoml is not installed.
     """
-    _check(student, port=port, workers=workers)
+    how = how or Serving()
+    _check(student, how)
+    # Metrics of the workers meet in a folder; each service needs its own.
+    with tempfile.TemporaryDirectory(prefix="evokd-serve-") as scratch:
+        return _watch(_command(how), _environment(student, how, Path(scratch)))
+
+
+def _watch(command: list[str], environment: dict[str, str]) -> int:
     child = subprocess.Popen(
-        _command(host=host, port=port),
-        env=_environment(student, workers=workers),
+        command,
+        env=environment,
         # In its own session a Ctrl-C reaches the service once, through us, and not twice.
         start_new_session=True,
     )
@@ -45,31 +79,44 @@ def serve(student: Path, *, host: str = "127.0.0.1", port: int = 3000, workers: 
             signal.signal(number, handler)
 
 
-def _check(student: Path, *, port: int, workers: int) -> None:
-    if not 0 < port < 65536:
-        raise InputError(f"port: {port} is not between 1 and 65535", "for example 3000")
-    if workers < 1:
-        raise InputError(f"workers: {workers} is less than 1", "for example 1 per core")
-    api_key()
+def _check(student: Path, how: Serving) -> None:
+    if not 0 < how.port < 65536:
+        raise InputError(f"port: {how.port} is not between 1 and 65535", "for example 3000")
+    if how.workers is not None and how.workers < 1:
+        raise InputError(f"workers: {how.workers} is less than 1", "for example 1 per core")
+    host = ADDRESSES.get(how.host, how.host)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError as error:
+        raise InputError(f"host: {host!r} is no address", "for example 127.0.0.1") from error
+    if api_key() is None and not how.without_key and not is_local(host):
+        raise InputError(
+            f"host: strangers can reach {host} and there is no key",
+            f"set {API_KEY}, or say --without-key when something else keeps them out",
+        )
     layout.verify(student, layout.read_manifest(student))
     for package in ("bentoml", "onnxruntime", "tokenizers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("serve", ImportError(name=package))
 
 
-def _command(*, host: str, port: int) -> list[str]:
+def _command(how: Serving) -> list[str]:
     # Imported from where this package lies, never from a folder of the same name at hand.
     home = Path(layout.__file__).resolve().parent.parent
     return [
         *(sys.executable, "-m", "bentoml", "serve", "serving.service:Student"),
-        *("--host", host, "--port", str(port), "--working-dir", str(home)),
+        *("--host", ADDRESSES.get(how.host, how.host), "--port", str(how.port)),
+        *("--working-dir", str(home)),
     ]
 
 
-def _environment(student: Path, *, workers: int) -> dict[str, str]:
+def _environment(student: Path, how: Serving, scratch: Path) -> dict[str, str]:
     return {
         **os.environ,
         "EVOKD_STUDENT": str(student.resolve()),
-        "EVOKD_WORKERS": str(workers),
         "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(scratch),
+        **({} if how.workers is None else {"EVOKD_WORKERS": str(how.workers)}),
+        **({WITHOUT_KEY: "1"} if how.without_key else {}),
+        **({} if how.harvest is None else how.harvest.environment()),
     }

@@ -1,127 +1,100 @@
-"""The BentoML service: POST /predict, with BentoML's own health, metrics and OpenAPI.
+"""The BentoML service. BentoML starts and watches the workers, probes them and packs them.
 
-The environment says what it serves: EVOKD_STUDENT (a student folder), EVOKD_WORKERS (processes,
-default 1) and EVOKD_API_KEY. The student is opened when the service starts, not at import.
+The environment says what it serves: EVOKD_STUDENT (a student folder; in a Bento its own),
+EVOKD_WORKERS (processes; one for each usable core), EVOKD_API_KEY and EVOKD_WITHOUT_KEY (see
+`serving.limits`), EVOKD_HARVEST (see `serving.harvest`). The student is opened when a worker
+starts, not at import.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import bentoml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from evokd.cpus import usable_cpus
 from evokd.errors import InputError
-from serving.limits import LIMITS, BodyMiddleware, KeyMiddleware, api_key
-from serving.predictor import Predictor, open_predictor
+from serving import harvest
+from serving.desk import Desk
+from serving.layout import PACKED, read_manifest
+from serving.limits import BodyMiddleware, KeyMiddleware, api_key
+from serving.messages import Answers, Question, about
+from serving.predictor import open_predictor
+from serving.routes import Routes, Watched
+from serving.turns import Turns
 
 STUDENT = "EVOKD_STUDENT"
 WORKERS = "EVOKD_WORKERS"
+BUNDLED = Path(__file__).resolve().parent.parent / PACKED
 REQUESTS_PER_WORKER = 64
 """Requests that a worker holds at once; more are answered 429 at once."""
-TIMEOUT_S = 30
-
-Text = Annotated[str, Field(max_length=LIMITS.characters)]
-Texts = Annotated[list[Text], Field(min_length=1, max_length=LIMITS.texts)]
-
-
-class Question(BaseModel):
-    """One `text` or several `texts`; the fields that it may have are these two."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: Text | None = None
-    texts: Texts | None = None
-
-    @model_validator(mode="after")
-    def _either(self) -> Question:
-        if (self.text is None) == (self.texts is None):
-            raise ValueError("give either text or texts")
-        return self
-
-
-class Answer(BaseModel):
-    """What the student says of one text."""
-
-    label: str
-    score: float = Field(description="the probability of the label")
-    probabilities: dict[str, float]
-    truncated: bool = Field(description="the text's end was beyond what the student reads")
-
-
-class Answers(BaseModel):
-    """What the student says of the texts, in their order."""
-
-    model: str
-    predictions: list[Answer]
+PATIENCE_S = 20.0
+"""A request that could not be answered in that time is answered 503."""
 
 
 def workers() -> int:
-    """Return the number of worker processes that the environment asks for.
+    """Return the number of worker processes: as many as asked for, else one a usable core.
 
     Raises:
-        InputError: when it is not a positive whole number.
+        InputError: when the environment asks for what is not a positive whole number.
     """
-    asked = os.environ.get(WORKERS, "1")
+    asked = os.environ.get(WORKERS) or str(usable_cpus())
     if not asked.isdecimal() or int(asked) < 1:
         raise InputError(f"{WORKERS}: {asked!r} is not a number of processes", "for example 2")
     return int(asked)
 
 
-def open_student() -> Predictor:
+def open_desk() -> Desk:
     """Open the student that the environment names, and let it answer once to warm up.
 
     Raises:
         InputError: when EVOKD_STUDENT is not set or names no whole student.
         IntegrityError: when a file of the student was changed.
     """
-    folder = os.environ.get(STUDENT)
+    folder = os.environ.get(STUDENT) or (str(BUNDLED) if BUNDLED.is_dir() else "")
     if not folder:
         raise InputError(f"{STUDENT}: is not set", "set it to the folder of a finished student")
     predictor = open_predictor(Path(folder))
     predictor.predict(["warm up"])
-    return predictor
+    wanted = harvest.settings()
+    return Desk(
+        predictor=predictor,
+        turns=Turns(REQUESTS_PER_WORKER, PATIENCE_S),
+        info=about(read_manifest(Path(folder))),
+        harvest=None if wanted is None else harvest.Harvest(wanted),
+    )
 
 
 @bentoml.service(
     name="student",
     workers=workers(),
-    # One thread a worker: a request waits its turn while the event loop still answers probes.
-    threads=1,
-    # BentoML divides the limit among the workers.
-    traffic={"timeout": TIMEOUT_S, "max_concurrency": REQUESTS_PER_WORKER * workers()},
+    http={"host": "127.0.0.1"},
+    # Never reached, for patience ends first; BentoML's own leaves a timer of a minute a request.
+    traffic={"timeout": PATIENCE_S + 10},
+    # Counted, timed, logged and shed by serving.routes and serving.turns, for less than a tenth of
+    # the time; spans are kept off the way because nothing exports them.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
 )
 class Student:
     """Sorts texts into the student's labels."""
 
     def __init__(self) -> None:
         api_key()  # a blank key must stop the start, not open the door
-        self.predictor = open_student()
+        self.desk = open_desk()
 
     def __is_ready__(self) -> bool:
         return True  # it exists only once the student is open and has answered
 
     @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
-    def predict(self, question: Question, /) -> Answers:
-        """Answer one `text` or several `texts`."""
-        asked = question.texts if question.texts is not None else [question.text or ""]
-        answers = self.predictor.predict(asked)
-        return Answers(
-            model=self.predictor.name,
-            predictions=[
-                Answer(
-                    label=answer.label,
-                    score=answer.score,
-                    probabilities=answer.probabilities,
-                    truncated=answer.truncated,
-                )
-                for answer in answers
-            ],
-        )
+    async def predict(self, question: Question, /) -> Answers:
+        """Label one `text` or several `texts`."""
+        answers, _ = await self.desk.answer(question)
+        return answers
 
 
 # The first one added is the outer one: strangers are refused before their body is read.
-for middleware in (KeyMiddleware, BodyMiddleware):
+for middleware in (Watched, KeyMiddleware, BodyMiddleware, Routes):
     Student.add_asgi_middleware(middleware)  # type: ignore[attr-defined]

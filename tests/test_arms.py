@@ -13,13 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd import prompts
-from evokd.arms import COVER_TEXTS, View, _some, analysis_requests, cover_requests, evokd, static
+from evokd.arms import (
+    COVER_TEXTS,
+    SURPLUS,
+    View,
+    _some,
+    analysis_requests,
+    cover_requests,
+    evokd,
+    static,
+)
 from evokd.calls import Calls
 from evokd.feedback import Group
 from evokd.ledger import Ledger
 from evokd.prompts import STYLES, Seen
 from evokd.replies import parse_hard_easy, parse_list
-from evokd.teacher import Written
+from evokd.teacher import Written, grammar
 from evokd.watch import Silent
 
 GROUPS = (
@@ -105,6 +114,18 @@ def test_seeds_are_all_different_and_follow_the_scope(asked: Asked) -> None:
     assert len(set(seeds)) == len(seeds)
     later = replace(asked.view, scope="round 2")
     assert not {r.seed for r in analysis_requests(later)} & set(seeds)
+
+
+@pytest.mark.parametrize("structure", [True, False])
+def test_what_is_written_is_held_to_its_shape(asked: Asked, structure: bool) -> None:
+    task = asked.view.task
+    teacher = task.teacher.model_copy(update={"structure": structure})
+    evokd(replace(asked.view, task=task.model_copy(update={"teacher": teacher})))
+    shapes = [r.grammar for r in asked.teacher.asked]  # type: ignore[union-attr]
+    pair = grammar.hard_easy(SURPLUS * task.loop.hard, SURPLUS * task.loop.easy)
+    texts = grammar.texts(SURPLUS * COVER_TEXTS)
+    assert shapes[:2] == ["", ""]
+    assert shapes[2:] == ([pair, pair, texts, texts, texts] if structure else [""] * 5)
 
 
 def test_no_groups_is_no_analysis(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evokd.errors import TeacherError
 from evokd.teacher import Message
-from evokd.teacher.chat import CHATML, _compiled, render
+from evokd.teacher.chat import CHATML, CUT, _compiled, defused, joined, render
 
 USER = (Message("user", "hello"),)
 SYSTEM = (Message("system", "be brief"), *USER)
@@ -57,8 +59,12 @@ def test_white_space_of_blocks_is_trimmed() -> None:
     assert shown("  {% if true %}\nA\n  {% endif %}\nB") == "A\nB"
 
 
+def test_the_date_is_the_same_on_every_day() -> None:
+    assert shown("{{ strftime_now('%d %b %Y') }}") == "26 Jul 2024"
+    assert shown("{{ date_string }}", date_string="1 May 2026") == "1 May 2026"
+
+
 def test_helpers_of_hugging_face_work() -> None:
-    assert shown("{{ strftime_now('%Y') }}") in {str(datetime.now().year + d) for d in (-1, 0)}
     assert shown("{{ messages | tojson }}") == '[{"role": "user", "content": "hello"}]'
     assert shown("{{ '<é>' | tojson }}") == '"<é>"'
 
@@ -86,3 +92,51 @@ def test_a_broken_template_is_one_line_with_a_hint(template: str) -> None:
         shown(template)
     assert "\n" not in caught.value.message
     assert caught.value.hint
+
+
+def test_a_system_text_that_the_users_text_holds_too_is_not_lost() -> None:
+    drops = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}|{% endif %}{% endfor %}"
+    )
+    messages = (Message("system", "hello"), Message("user", "say hello"))
+    assert shown(drops, messages) == "hello\n\nsay hello|"
+
+
+def test_a_system_text_alone_is_a_user_turn_where_there_is_no_system_role() -> None:
+    refuses = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}"
+    template = refuses + "{% endif %}{{ m.role }}:{{ m.content }}{% endfor %}"
+    assert shown(template, (Message("system", "be brief"),)) == "user:be brief"
+
+
+def test_neighbours_of_one_role_are_joined() -> None:
+    turns = [Message("user", "a"), Message("user", "b"), Message("assistant", "c")]
+    assert joined(turns) == [Message("user", "a\n\nb"), Message("assistant", "c")]
+
+
+# -- markers in texts -------------------------------------------------------------------------
+
+MARKERS = re.compile(r"<(?:\|im_end\|>|\|im_start\|>|s>|<a)")
+
+
+def test_texts_without_markers_are_left_as_they_are() -> None:
+    messages = (Message("user", "a < b <| c |im_end|>"),)
+    assert defused(messages, MARKERS) is messages
+    assert defused((Message("user", "<|im_end|>"),), None) == (Message("user", "<|im_end|>"),)
+
+
+def test_a_marker_is_cut_wherever_it_stands() -> None:
+    [message] = defused((Message("user", "<|im_end|>x<s><<a<|im_<|im_end|>end|>"),), MARKERS)
+    assert message.content.replace(CUT, "^") == "<^|im_end|>x<^s><^<a<|im_<^|im_end|>end|>"
+
+
+def test_a_cut_that_was_there_before_is_taken_out() -> None:
+    [message] = defused((Message("user", f"<{CUT}s><s>"),), MARKERS)
+    assert message.content == f"<\ufffds><{CUT}s>"
+
+
+@given(st.text(st.sampled_from(f"<|im_endstar>sa {CUT}"), max_size=60))
+def test_no_part_of_a_cut_text_holds_a_marker(text: str) -> None:
+    [message] = defused((Message("user", text),), MARKERS)
+    assert not any(MARKERS.search(part) for part in message.content.split(CUT))
+    if message.content != text:
+        assert message.content.replace(CUT, "") == text.replace(CUT, "\ufffd")

@@ -14,7 +14,9 @@ from evokd.cli import app, main
 from evokd.task import Task, load_data, load_task
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("demo", "run", "init", "replay", "predict", "evaluate", "export", "bench", "serve")
+COMMANDS = (
+    *("demo", "run", "init", "replay", "predict", "evaluate", "export", "bench", "serve", "build"),
+)
 __all__ = ["evokd_", "home", "model"]  # fixtures
 
 

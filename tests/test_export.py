@@ -67,8 +67,38 @@ def test_a_sound_student_is_served_in_int8(tiny_sealed: Path) -> None:
     assert not list(tiny_sealed.rglob(".*")), "nothing is left aside"
 
 
+def test_a_refused_student_ships_when_forced_and_its_card_says_so(fragile: Path) -> None:
+    report = export_tiny(fragile, rungs=(PLAIN,), force=True)
+    assert report.forced
+    assert not report.passed
+    manifest = read_manifest(fragile)
+    verify(fragile, manifest)
+    assert manifest.serve == layout.INT8
+    assert "although the gate refused it" in card(manifest)
+    open_predictor(fragile).predict(["play a song"])
+
+
+def test_force_changes_nothing_where_the_gate_passes(saved: Path) -> None:
+    report = export_tiny(saved, force=True)
+    assert report.passed
+    assert not report.forced
+    assert "refused" not in card(read_manifest(saved))
+
+
+def test_half_precision_answers_alike_in_half_the_room(saved: Path) -> None:
+    report = export_tiny(saved, half=True)
+    assert report.size_bytes["fp16"] < 0.7 * report.size_bytes["onnx"]
+    manifest = read_manifest(saved)
+    assert layout.HALF in manifest.sha256
+    texts, _ = make_texts(30, seed=9)
+    said = open_predictor(saved, file=layout.HALF).probabilities(texts)
+    assert np.abs(said - torch_probabilities(saved, texts)).max() < 0.01
+    export_tiny(saved)
+    assert not StudentFiles(saved).half.exists(), "what was not asked for again is gone"
+
+
 def test_a_student_that_int8_ruins_is_served_in_full_precision(fragile: Path) -> None:
-    report = export_tiny(fragile, rungs=[PLAIN, PLAIN])
+    report = export_tiny(fragile, rungs=(PLAIN, PLAIN))
     assert not report.passed
     assert report.parity_max_diff < 1e-4
     assert [attempt.gate.passed for attempt in report.tried] == [False, False]
@@ -127,7 +157,6 @@ def test_onnx_that_differs_from_torch_is_an_error_and_no_seal(sealed: Path) -> N
             labels_of_texts=labels,
             torch_probabilities=other,
             meta=meta(),
-            opset=17,
         )
     with pytest.raises(InputError):
         read_manifest(sealed)
@@ -146,7 +175,6 @@ def test_a_folder_without_labels_is_named(saved: Path, content: str | None) -> N
             labels_of_texts=["play_music"],
             torch_probabilities=np.ones((1, 4)),
             meta=meta(),
-            opset=17,
         )
 
 
@@ -159,7 +187,6 @@ def test_labels_in_another_order_are_refused(saved: Path) -> None:
             labels_of_texts=["play_music"],
             torch_probabilities=np.ones((1, 4)),
             meta=turned,
-            opset=17,
         )
 
 

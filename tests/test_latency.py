@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from evokd.errors import InputError
 from evokd.task import Task
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
 from evokd.watch import Silent
+from serving.predictor import open_predictor
 
 LABELS = ("play_music", "set_alarm", "get_weather", "book_table")
 TEXTS = [f"please wake me at {number}" for number in range(12)]
@@ -62,9 +64,21 @@ def clock(step: float) -> Any:
     return map(lambda n: n * step, itertools.count()).__next__
 
 
-def test_measures_all_rows_on_the_same_texts(tiny_sealed: Path) -> None:
+@pytest.fixture
+def run_folder(tiny_sealed: Path, tmp_path: Path) -> Path:
+    """A run's folder with a student, and a nano student beside it."""
+    from export.nano import NanoShape, make_nano
+
+    shutil.copytree(tiny_sealed, tmp_path / "student")
+    said = open_predictor(tiny_sealed).probabilities(TEXTS)
+    shape = NanoShape(size=8, hidden=8, epochs=1)
+    make_nano(tiny_sealed, tmp_path / "nano", texts=TEXTS, probabilities=said, shape=shape)
+    return tmp_path
+
+
+def test_measures_all_rows_on_the_same_texts(run_folder: Path) -> None:
     teacher = Listener()
-    made = measure(tiny_sealed, make_task(), teacher, TEXTS, watch=Silent())
+    made = measure(run_folder / "student", make_task(), teacher, TEXTS, watch=Silent())
     assert set(made["latency_ms"]) == set(latency.TITLES)
     for row in made["latency_ms"].values():
         assert 0 < row["p50"] <= row["p95"]
@@ -79,12 +93,11 @@ def test_measures_all_rows_on_the_same_texts(tiny_sealed: Path) -> None:
     assert made["mean_tokens"] == 2 + 5  # [CLS] please wake me [UNK] [UNK] [SEP]
     rows, ratio = made["latency_ms"], made["ratio"]
     assert ratio["torch_over_int8"] == rows["torch"]["p50"] / rows["int8"]["p50"]
+    assert ratio["served_over_nano"] == rows["int8"]["p50"] / rows["nano"]["p50"]
     json.dumps(made)
 
 
 def test_a_student_without_int8(tiny_sealed: Path, tmp_path: Path) -> None:
-    import shutil
-
     from serving import layout
 
     folder = tmp_path / "student"
@@ -94,6 +107,7 @@ def test_a_student_without_int8(tiny_sealed: Path, tmp_path: Path) -> None:
     layout.write_manifest(folder, replace(manifest, serve=layout.ONNX))
     made = measure(folder, make_task(), Listener(), TEXTS[:2], watch=Silent())
     assert made["latency_ms"]["int8"] is None
+    assert made["latency_ms"]["nano"] is None
     assert made["served"] == "onnx"
     assert made["ratio"]["torch_over_int8"] is None
     assert made["ratio"]["teacher_score_over_served"] > 0

@@ -100,6 +100,7 @@ def test_an_unreadable_manifest_is_named(root: Path, text: bytes | None, message
         {"labels": {"only": "one"}},
         {"labels": ["a", "b"]},
         {"max_length": 0},
+        {"temperature": 0.0},
         {"serve": "onnx/other.onnx"},
         {"sha256": {layout.ONNX: 5}},
     ],

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
 
 from evokd.errors import InputError
-from serving.limits import API_KEY, BodyMiddleware, KeyMiddleware, Message, api_key
+from serving.limits import (
+    API_KEY,
+    WITHOUT_KEY,
+    BodyMiddleware,
+    KeyMiddleware,
+    Message,
+    api_key,
+)
 
 
 class Echo:
@@ -28,10 +36,14 @@ def ask(
     path: str = "/predict",
     method: str = "POST",
     headers: dict[str, str] | None = None,
+    server: str = "127.0.0.1",
 ) -> tuple[int, bytes]:
     """Return status and body of one request whose body comes in parts."""
     pairs = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": pairs}
+    scope = {
+        **{"type": "http", "method": method, "path": path, "headers": pairs},
+        "server": (server, 3000),
+    }
     incoming = [
         {"type": "http.request", "body": part, "more_body": i + 1 < len(parts)}
         for i, part in enumerate(parts or (b"",))
@@ -46,6 +58,11 @@ def ask(
 
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def basic(pair: str) -> str:
+    """Return what a browser sends when its user typed a name and a password."""
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 @pytest.mark.parametrize(
@@ -100,6 +117,10 @@ def test_only_json_is_read(media: str, status: int) -> None:
         ({"authorization": "Bearer wrong", "x-api-key": "sésame"}, "/predict", 401),
         ({"x-api-key": ""}, "/predict", 401),
         ({"x-api-key": "sésam"}, "/predict", 401),
+        ({"authorization": basic("anyone:sésame")}, "/", 200),
+        ({"authorization": basic(":sésame")}, "/predict", 200),
+        ({"authorization": basic("sésame")}, "/", 401),
+        ({"authorization": basic("anyone:wrong")}, "/", 401),
     ],
 )
 def test_the_key_protects_all_but_the_probes(
@@ -111,9 +132,93 @@ def test_the_key_protects_all_but_the_probes(
     assert "sésame".encode() not in body
 
 
-def test_without_a_key_everyone_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("server", "without_key", "path", "status"),
+    [
+        ("127.0.0.1", None, "/predict", 200),
+        ("127.9.9.9", None, "/predict", 200),
+        ("::1", None, "/predict", 200),
+        ("172.17.0.2", None, "/predict", 403),
+        ("fe80::1", None, "/", 403),
+        ("somewhere", None, "/metrics", 403),
+        ("172.17.0.2", None, "/readyz", 200),
+        ("172.17.0.2", "1", "/predict", 200),
+        ("172.17.0.2", "no", "/predict", 403),
+    ],
+)
+def test_without_a_key_only_this_machine_may_ask(
+    server: str,
+    without_key: str | None,
+    path: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(API_KEY, raising=False)
-    assert ask(KeyMiddleware(Echo()))[0] == 200
+    monkeypatch.delenv(WITHOUT_KEY, raising=False)
+    if without_key is not None:
+        monkeypatch.setenv(WITHOUT_KEY, without_key)
+    assert ask(KeyMiddleware(Echo()), path=path, server=server)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("localhost:3000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:3000", 200),
+        ("attacker.example:3000", 403),
+        ("10.0.0.7", 403),
+        ("[", 403),
+        ("", 403),
+    ],
+)
+def test_without_a_key_the_service_must_be_called_by_a_name_of_this_machine(
+    name: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(API_KEY, raising=False)
+    monkeypatch.delenv(WITHOUT_KEY, raising=False)
+    assert ask(KeyMiddleware(Echo()), headers={"host": name})[0] == status
+    monkeypatch.setenv(WITHOUT_KEY, "1")
+    assert ask(KeyMiddleware(Echo()), headers={"host": name})[0] == 200
+    monkeypatch.setenv(API_KEY, "sesame")
+    shown = {"host": name, "x-api-key": "sesame"}
+    assert ask(KeyMiddleware(Echo()), headers=shown)[0] == 200
+
+
+@pytest.mark.parametrize(("path", "scheme"), [("/", b"Basic"), ("/predict", b"Bearer")])
+def test_a_browser_is_told_how_to_ask_for_the_key(
+    path: str, scheme: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(API_KEY, "sesame")
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def refused() -> None:
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        await KeyMiddleware(Echo())(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
+
+    asyncio.run(refused())
+    assert dict(sent[0]["headers"])[b"www-authenticate"].startswith(scheme)
+
+
+def test_a_body_that_never_ends_is_given_up() -> None:
+    async def silent() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def slow() -> int:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        await BodyMiddleware(Echo(), seconds=0.05)(scope, silent, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(slow()) == 408
 
 
 def test_a_blank_key_is_an_error_and_not_an_open_door(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,9 @@ SUMMARY: dict[str, Any] = {
     "selection": "teacher-made dev",
     "seed_only": {"fine_tuned": NONE, "centroid": NONE},
     "student": {"fp32": NONE, "int8": NONE},
+    "nano": NONE,
     "gate": {"passed": False, "served": "onnx/model.onnx"},
-    "size_bytes": {"onnx": 90_400_000, "int8": None},
+    "size_bytes": {"onnx": 90_400_000, "int8": None, "nano": 4_000_000},
     "latency_ms": {
         "torch": None, "onnx": {"p50": 1.25}, "int8": None, "teacher_score": {"p50": 30.0},
         "teacher_generate": None,
@@ -126,7 +127,8 @@ def test_a_whole_summary(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -
     made = SUMMARY | {
         "student": {"fp32": figures, "int8": figures},
         "gate": {"passed": True, "served": "onnx/model_quantized.onnx"},
-        "size_bytes": {"onnx": 90_400_000, "int8": 22_900_000},
+        "nano": figures,
+        "size_bytes": {"onnx": 90_400_000, "int8": 22_900_000, "nano": 4_000_000},
         "latency_ms": SUMMARY["latency_ms"] | {"int8": {"p50": 0.5}},
     }
     show_summary(made, Path("runs/tiny"))

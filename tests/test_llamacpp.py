@@ -15,6 +15,7 @@ from tiny_teacher import (
     plain_model,
     scores,
     spell_numbers,
+    tokens_of,
     writes,
 )
 
@@ -200,19 +201,42 @@ def test_threads_wait_for_each_other(teacher: LlamaCppTeacher) -> None:
 def test_one_token_of_beginning(tmp_path: Path, template: str, expected: int) -> None:
     path = write_gguf(tmp_path / "bos.gguf", template=template + CHATML, add_bos=True)
     with opened(path) as teacher:
-        tokens = teacher._tokens(teacher._open(), writes(1)[0].messages)
+        tokens = tokens_of(teacher, writes(1)[0].messages)
     assert tokens[0] == 0
     assert tokens.count(0) == expected
 
 
 def test_no_token_of_beginning_where_the_model_wants_none(teacher: LlamaCppTeacher) -> None:
-    assert 0 not in teacher._tokens(teacher._open(), writes(1)[0].messages)
+    assert 0 not in tokens_of(teacher, writes(1)[0].messages)
 
 
 def test_a_hostile_template_is_refused(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "bad.gguf", template="{{ ''.__class__.__mro__ }}")
     with opened(path) as teacher, pytest.raises(TeacherError, match="unsafe"):
         teacher.generate(writes(1))
+
+
+def test_a_thinking_part_is_stripped_and_closed_for_scoring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = "{% if add_generation_prompt %}<think>\n{% endif %}"
+    with opened(write_gguf(tmp_path / "thinks.gguf", template=CHATML + opening)) as teacher:
+        vocabulary = teacher._open().vocabulary
+        prompts: list[str] = []
+
+        def prompt_tokens(text: str, *more: str) -> list[int]:
+            prompts.append(text)
+            return vocabulary._tokens(text, special=True)
+
+        monkeypatch.setattr(vocabulary, "prompt_tokens", prompt_tokens)
+        monkeypatch.setattr(vocabulary, "text", lambda tokens: "hm\n</think>\n\nplain")
+        seen: list[Written] = []
+        [reply] = teacher.generate(writes(1), lambda _, written: seen.append(written))
+        assert reply.text == "plain"
+        assert seen == [reply]
+        teacher.score(scores(1))
+    assert prompts[0].endswith("assistant\n<think>\n")
+    assert prompts[1].endswith("assistant\n<think>\n\n</think>\n\n")
 
 
 def test_name_and_fingerprint(teacher: LlamaCppTeacher, path: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tiny_gguf import write_gguf
 
 from evokd.errors import TeacherError
 from evokd.teacher import modelfile
-from evokd.teacher.modelfile import find_model, sha256
+from evokd.teacher.modelfile import find_model, parts, sha256
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +74,44 @@ def test_a_damaged_header_never_ends_in_another_error(whole: Path, at: int, byte
         assert find_model(str(path)) == path
     except TeacherError as problem:
         assert str(path) in problem.message  # noqa: PT017 - either outcome is right
+
+
+# -- split models -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split(whole: Path, tmp_path: Path) -> list[Path]:
+    names = [tmp_path / f"model-{i:05}-of-00003.gguf" for i in (1, 2, 3)]
+    for i, path in enumerate(names):
+        path.write_bytes(whole.read_bytes() + bytes(i))
+    return names
+
+
+def test_parts() -> None:
+    assert parts("a/b.gguf") == ["a/b.gguf"]
+    assert parts("a/b-00002-of-00002.gguf") == [
+        "a/b-00001-of-00002.gguf",
+        "a/b-00002-of-00002.gguf",
+    ]
+    for name in ("b-1-of-2.gguf", "b-00001-of-00000.gguf"):
+        assert parts(name) == [name]
+
+
+def test_a_split_model_is_found_by_its_first_part(split: list[Path]) -> None:
+    assert find_model(str(split[0])) == split[0]
+    together = b"".join(path.read_bytes() for path in split)
+    assert sha256(split[0]) == hashlib.sha256(together).hexdigest()
+    with pytest.raises(TeacherError, match="one part") as caught:
+        find_model(str(split[1]))
+    assert str(split[0]) in caught.value.hint
+
+
+def test_a_split_model_must_be_there_and_whole(split: list[Path]) -> None:
+    data = split[2].read_bytes()
+    split[2].write_bytes(data[:1000])
+    with pytest.raises(TeacherError, match=r"00003-of-00003.* cut off"):
+        find_model(str(split[0]))
+    split[2].unlink()
+    with pytest.raises(TeacherError, match="00003-of-00003") as caught:
+        find_model(str(split[0]))
+    assert "one folder" in caught.value.hint

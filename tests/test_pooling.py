@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from evokd.examples import Example
-from evokd.pooling import MARK, start_at_centroids, wants_mean
+from evokd.pooling import MARK, first_token_only, set_pooling_layer, start_at_centroids, wants_mean
 from evokd.settings import StudentSettings
 from evokd.student import fit, load_student, untrained
 
@@ -66,6 +66,29 @@ def test_the_saved_model_is_of_the_standard_class(
     again = load_student(tmp_path / "saved", threads=1)
     np.testing.assert_array_equal(again.predict(TEXTS), student.predict(TEXTS))
     assert getattr(again.model.config, MARK)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_training_computes_the_same_logits(settings: StudentSettings, attention: str) -> None:
+    student = untrained(LABELS, settings)
+    student.model = type(student.model)._from_config(
+        student.model.config, attn_implementation=attention
+    )
+    set_pooling_layer(student.model)
+    whole, layer = student.predict(TEXTS), student.model.bert.encoder.layer[-1]
+    with first_token_only(student.model):
+        assert student.model.bert.encoder.layer[-1] is not layer
+        np.testing.assert_allclose(student.predict(TEXTS), whole, atol=1e-6)
+        even = ["wake me at seven"] * 2  # nothing is padded, so BERT may pass no mask
+        np.testing.assert_allclose(student.predict(even)[0], whole[0], atol=1e-6)
+    assert student.model.bert.encoder.layer[-1] is layer
+
+
+def test_other_models_keep_their_last_layer(tiny_saved: Path) -> None:
+    model = untrained(LABELS, StudentSettings(model=str(tiny_saved), threads=1)).model
+    last = model.base_model.encoder.layer[-1]
+    with first_token_only(model):
+        assert model.base_model.encoder.layer[-1] is last
 
 
 def test_training_leaves_the_pooling_layer_as_it_is(settings: StudentSettings) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,46 @@ def test_no_texts_give_an_empty_table(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
 
-def test_a_long_text_is_marked_and_its_end_is_not_read(predictor: Predictor) -> None:
-    room = MAX_LENGTH - 2  # of [CLS] and [SEP]
-    fits, cut = predictor.predict(["play " * room, "play " * room + "rain storm"])
-    assert not fits.truncated
-    assert cut.truncated
-    assert fits.probabilities == cut.probabilities
+ROOM = MAX_LENGTH - 2  # of [CLS] and [SEP]
+
+
+def test_a_long_text_is_read_to_its_end(predictor: Predictor) -> None:
+    fits, long = predictor.predict(["play " * ROOM, "please " * ROOM + "rain storm " * ROOM])
+    assert fits.windows == 1
+    assert long.windows > 2
+    assert long.label == "get_weather"
+    assert sum(long.probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_long_text_is_the_weighted_mean_of_its_windows(predictor: Predictor) -> None:
+    step = ROOM - ROOM // 4
+    words = ["play", "rain", "wake", "table", "song", "sun", "alarm", "dinner"] * (3 * ROOM // 8)
+    starts = [0]
+    while starts[-1] + ROOM < len(words):
+        starts.append(starts[-1] + step)
+    alone = predictor.probabilities([" ".join(words[i : i + ROOM]) for i in starts])
+    new = [min(ROOM, len(words) - i) - (ROOM - step if i else 0) for i in starts]
+    assert sum(new) == len(words)
+    said = predictor.probabilities([" ".join(words)])[0]
+    assert said == pytest.approx(np.average(alone, axis=0, weights=new), abs=1e-6)
+
+
+def test_without_windows_only_the_beginning_is_read(tiny_sealed: Path) -> None:
+    files = layout.StudentFiles(tiny_sealed)
+    cut = Predictor(files.onnx, files.tokenizer, labels=list(LABELS), max_length=MAX_LENGTH)
+    fits, long = cut.predict(["play " * ROOM, "play " * ROOM + "rain storm"])
+    assert fits == long
+
+
+def test_a_temperature_makes_answers_less_sure_and_changes_no_label(copy: Path) -> None:
+    texts, _ = make_texts(12, seed=13)
+    sure = open_predictor(copy).probabilities(texts)
+    manifest = layout.read_manifest(copy)
+    layout.write_manifest(copy, replace(manifest, temperature=2.0))
+    cooler = open_predictor(copy).probabilities(texts)
+    assert (cooler.argmax(axis=1) == sure.argmax(axis=1)).all()
+    expected = np.sqrt(sure.astype(np.float64))
+    assert cooler == pytest.approx(expected / expected.sum(axis=1, keepdims=True), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", [layout.TOKENIZER, layout.INT8])

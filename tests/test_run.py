@@ -15,7 +15,7 @@ from fakes import FakeLearner, ScriptedTeacher, Stopped
 from evokd.errors import EvokdError, InputError, TeacherError
 from evokd.ledger import Ledger
 from evokd.run import check_folder, differences, export_run, identity, run_task
-from evokd.stages import RunFiles
+from evokd.runfiles import RunFiles
 from evokd.task import Task, load_data, load_task
 from evokd.watch import Silent
 

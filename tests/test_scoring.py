@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import llama_cpp
 import numpy as np
@@ -9,13 +12,16 @@ import pytest
 from tiny_gguf import write_gguf
 from tiny_teacher import (
     CHOICES,
+    HEAD,
     opened,
     plain_logprobs,
     plain_model,
     scores,
 )
 
+from evokd.teacher import Message
 from evokd.teacher.llamacpp import LlamaCppTeacher
+from evokd.teacher.native import NoSlot
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,7 @@ def test_scores_equal_a_plain_decode_of_each_sequence(
 
 @pytest.mark.parametrize("context", [256, 1024])
 def test_scores_alone_equal_scores_in_a_batch(path: Path, context: int) -> None:
-    requests = scores(40)
+    requests = [replace(s, search="all") for s in scores(40)]
     with opened(path, context=context) as teacher:
         together = teacher.score(requests)
         alone = [teacher.score([request])[0] for request in requests]
@@ -62,18 +68,96 @@ def test_scores_alone_equal_scores_in_a_batch(path: Path, context: int) -> None:
 
 def test_more_choices_than_sequences(teacher: LlamaCppTeacher) -> None:
     choices = tuple(f"class {i}" for i in range(300))
-    [scored] = teacher.score(scores(1, choices))
+    [scored] = teacher.score([replace(scores(1, choices)[0], search="all")])
     assert len(scored.logprobs) == 300
+    assert not scored.bounded
     few = teacher.score(scores(1, choices[254:258]))[0]
     assert scored.logprobs[254:258] == pytest.approx(few.logprobs, abs=0.05)
 
 
+@pytest.mark.parametrize("sequences", [4, 5, 9])
+def test_forks_are_decoded_again_where_sequences_are_few(
+    teacher: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch, sequences: int
+) -> None:
+    choices = tuple(f"{a}{b}{c}{d}" for a in "xy" for b in "xyz" for c in "xy" for d in ("", "zz"))
+    requests = [replace(s, search="all") for s in scores(3, choices)]
+    expected = teacher.score(requests)
+    monkeypatch.setattr(teacher._open(), "sequences", sequences)
+    for a, b in zip(teacher.score(requests), expected, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)
+        assert a.decoded > b.decoded
+
+
 def test_choices_count_their_end_of_turn(teacher: LlamaCppTeacher) -> None:
     [scored] = teacher.score(scores(1, ("ab", "ac", "")))
+    assert scored.lengths == (3, 3, 1)
     assert scored.tokens_out == 3 + 3 + 1
     assert scored.decoded == scored.tokens_in + 3  # a, b, c
+    assert scored.per_token == pytest.approx(np.divide(scored.logprobs, (3, 3, 1)))
 
 
 def test_equal_choices_score_the_same(teacher: LlamaCppTeacher) -> None:
     [scored] = teacher.score(scores(1, ("music", "rest", "music")))
     assert scored.logprobs[0] == scored.logprobs[2] != scored.logprobs[1]
+
+
+def test_the_best_of_many_is_that_of_all(teacher: LlamaCppTeacher) -> None:
+    choices = tuple(f"{kind} {what}" for kind in "abcdefgh" for what in ("this", "that", "th"))
+    requests = scores(30, choices)
+    every = teacher.score([replace(s, search="all") for s in requests])
+    some = teacher.score(requests)  # by itself: they are many
+    assert all(s.bounded for s in some)
+    for a, b in zip(every, some, strict=True):
+        assert np.argmax(a.logprobs) == np.argmax(b.logprobs)
+        assert b.tokens_out == sum(n for i, n in enumerate(b.lengths) if i not in b.bounded)
+        for i, (exact, value) in enumerate(zip(a.logprobs, b.logprobs, strict=True)):
+            if i in b.bounded:
+                assert value > exact - 0.05
+            else:
+                assert value == pytest.approx(exact, abs=0.05)
+    assert sum(s.decoded for s in some) < sum(s.decoded for s in every)
+
+
+@pytest.mark.parametrize("search", ["all", "best"])
+def test_a_baseline_is_taken_off_and_decoded_once(
+    teacher: LlamaCppTeacher, search: Literal["all", "best"]
+) -> None:
+    plain = [replace(s, search="all") for s in scores(8)]
+    empty = replace(plain[0], messages=(Message("user", HEAD + "Text: "),))
+    asked = [replace(s, baseline=empty.messages, search=search) for s in plain]
+    [base] = teacher.score([empty])
+    for raw, scored in zip(teacher.score(plain), teacher.score(asked), strict=True):
+        exact = np.subtract(raw.logprobs, base.logprobs)
+        assert int(np.argmax(scored.logprobs)) == int(np.argmax(exact))
+        for i, value in enumerate(scored.logprobs):
+            assert value == pytest.approx(exact[i], abs=0.05) or (
+                i in scored.bounded and value > exact[i]
+            )
+    more = sum(s.decoded for s in teacher.score(asked)) - sum(
+        s.decoded for s in teacher.score([replace(s, search=search) for s in plain])
+    )
+    if search == "all":
+        assert more == base.decoded
+
+
+def test_a_full_memory_halves_the_texts(
+    teacher: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = scores(12)
+    expected = teacher.score(requests)
+    engine = teacher._open()
+    decode, calls = engine.decode, count()
+
+    def refuse_some() -> None:
+        if next(calls) in (1, 3):  # six prompts' ends, then the branches of the first three texts
+            engine._filled = 0
+            raise NoSlot("full")
+        decode()
+
+    monkeypatch.setattr(engine, "decode", refuse_some)
+    done: list[int] = []
+    found = teacher.score(requests, lambda i, _: done.append(i))
+    assert next(calls) > 8
+    assert sorted(done) == list(range(12))
+    for a, b in zip(found, expected, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)

@@ -1,29 +1,41 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
+import re
 import shutil
 import signal
-import socket
+import stat
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import bentoml
+import numpy as np
 import pytest
+from running import Running, serving
 from starlette.testclient import TestClient
-from tiny_student import make_texts
+from tiny_student import LABELS, make_texts
 
+from benchmarks.load_client import Connection, connect, requests_of
+from benchmarks.load_faults import workers_of
 from evokd.errors import InputError, IntegrityError
+from evokd.formats import read_texts
 from serving import layout
+from serving.harvest import HarvestSettings
 from serving.limits import API_KEY, LIMITS
+from serving.messages import Answers
 from serving.predictor import open_predictor
-from serving.run import serve
+from serving.run import Serving, serve
 
+HERE = "http://127.0.0.1:3000"
 BLOCKED = """
 import sys
 class Block:
@@ -44,7 +56,8 @@ def client(tiny_sealed: Path) -> Iterator[TestClient]:
         patch.delenv(API_KEY, raising=False)
         from serving.service import Student
 
-        with TestClient(Student.to_asgi(), raise_server_exceptions=False) as client:
+        app = Student.to_asgi()
+        with TestClient(app, HERE, raise_server_exceptions=False) as client:
             yield client
 
 
@@ -62,9 +75,121 @@ def test_it_answers_as_the_predictor_does(client: TestClient, tiny_sealed: Path)
 def test_one_text_and_a_long_text(client: TestClient) -> None:
     short = client.post("/predict", json={"text": "play a song"}).json()["predictions"]
     assert [answer["label"] for answer in short] == ["play_music"]
-    assert not short[0]["truncated"]
-    (long,) = client.post("/predict", json={"text": "rain " * 200}).json()["predictions"]
-    assert long["truncated"]
+    assert short[0]["windows"] == 1
+    long = "please " * 100 + "rain storm umbrella " * 100
+    (answer,) = client.post("/predict", json={"text": long}).json()["predictions"]
+    assert answer["label"] == "get_weather"
+    assert answer["windows"] > 10
+
+
+def test_top_k_threshold_and_time(client: TestClient) -> None:
+    plain = client.post("/predict", json={"text": "play a song"}).json()["predictions"][0]
+    assert list(plain["probabilities"]) == list(LABELS)
+    asked = {"text": "play a song", "top_k": 2, "threshold": plain["score"]}
+    answer = client.post("/predict", json={**asked, "explain_time": True})
+    (given,) = answer.json()["predictions"]
+    assert given["label"] == "play_music", "a score at the threshold is not below it"
+    best = sorted(plain["probabilities"].items(), key=lambda pair: -pair[1])[:2]
+    assert list(given["probabilities"].items()) == best
+    time_ms = answer.json()["time_ms"]
+    assert list(time_ms) == ["wait", "tokenize", "model", "total"]
+    assert 0 < time_ms["model"] < time_ms["total"]
+    assert f"total;dur={time_ms['total']}" in answer.headers["server-timing"]
+    unsure = {"texts": ["play a song", "the the"], "threshold": 1.0}
+    told = client.post("/predict", json=unsure).json()
+    assert [given["label"] for given in told["predictions"]] == [None, None]
+    assert "time_ms" not in told
+
+
+def test_a_request_may_hold_only_so_much_in_all(client: TestClient) -> None:
+    each = LIMITS.characters_in_all // LIMITS.texts
+    full = ["a" * each] * LIMITS.texts
+    assert client.post("/predict", json={"texts": full}).status_code == 200
+    answer = client.post("/predict", json={"texts": [*full[1:], "a" * (each + 1)]})
+    assert answer.status_code == 400
+    assert "texts" in answer.json()["error"]
+
+
+def test_info_tells_the_cards_facts(client: TestClient, tiny_sealed: Path) -> None:
+    info = client.get("/info").json()
+    manifest = layout.read_manifest(tiny_sealed)
+    assert info["labels"] == LABELS
+    assert info["base_model"] == manifest.base_model
+    assert info["teacher"] == manifest.teacher
+    assert info["scores"] == manifest.scores
+    assert info["sha256"] == manifest.sha256
+    assert info["limits"]["texts"] == LIMITS.texts
+    assert info["needs_key"] is False
+
+
+def test_the_documents_describe_what_happens(client: TestClient) -> None:
+    documents = client.get("/docs.json").json()
+    assert documents["openapi"] == "3.1.0"
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(documents)))
+    assert named <= set(documents["components"]["schemas"])
+    post = documents["paths"]["/predict"]["post"]
+    for example in _examples(post["requestBody"]):
+        assert client.post("/predict", json=example).status_code == 200, example
+    for example in _examples(post["responses"]["200"]):
+        Answers.model_validate(example)
+    for path, methods in documents["paths"].items():
+        if "get" in methods:
+            assert client.get(path).status_code == 200
+
+
+def _examples(part: dict[str, Any]) -> list[Any]:
+    examples = part["content"]["application/json"]["examples"]
+    assert examples
+    return [example["value"] for example in examples.values()]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/predict", 405), ("POST", "/info", 405), ("GET", "/gone", 404), ("PUT", "/", 405)],
+)
+def test_a_wrong_path_or_method(client: TestClient, method: str, path: str, status: int) -> None:
+    body = {"json": {}} if method in ("POST", "PUT") else {}
+    assert client.request(method, path, **body).status_code == status
+
+
+def test_a_fault_of_ours_says_nothing_to_the_caller(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("serving.desk.shape", broken)
+    answer = client.post("/predict", json={"text": "a"})
+    assert answer.status_code == 500
+    assert set(answer.json()) == {"error"}
+    assert "secret" not in answer.text
+
+
+def test_metrics_count_and_the_log_has_no_text(
+    client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
+
+    def count(line: str) -> float:
+        page = client.get("/metrics").text
+        found = re.search(rf"^{re.escape(line)} (\S+)$", page, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    counted = (
+        'evokd_requests_total{path="/predict",status="200"}',
+        'evokd_labels_total{label="play_music"}',
+        'evokd_stage_seconds_count{stage="model"}',
+        'evokd_confidence_bucket{le="+Inf"}',
+    )
+    before = [count(line) for line in counted]
+    with caplog.at_level(logging.INFO, "bentoml.access"):
+        client.post("/predict", json={"texts": ["play a song", "play a tune"]})
+    assert [count(line) for line in counted] == [
+        *(before[0] + 1, before[1] + 2, before[2] + 1, before[3] + 2)
+    ]
+    assert "POST /predict 200" in caplog.text
+    assert "song" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -79,6 +204,10 @@ def test_one_text_and_a_long_text(client: TestClient) -> None:
         ({"texts": ["a", None]}, ["texts", 1]),
         ({"text": 5}, ["text"]),
         ({"text": "a", "top": 1}, ["top"]),
+        ({"text": "a", "top_k": 0}, ["top_k"]),
+        ({"text": "a", "top_k": "2"}, ["top_k"]),
+        ({"text": "a", "threshold": 1.1}, ["threshold"]),
+        ({"text": "a", "explain_time": 1}, ["explain_time"]),
         (["a"], []),
     ],
 )
@@ -116,78 +245,139 @@ def test_serve_checks_before_it_starts(tiny_sealed: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"evokd\.json"):
         serve(tmp_path / "nowhere")
     with pytest.raises(InputError, match="port"):
-        serve(tiny_sealed, port=0)
+        serve(tiny_sealed, Serving(port=0))
     with pytest.raises(InputError, match="workers"):
-        serve(tiny_sealed, workers=0)
+        serve(tiny_sealed, Serving(workers=0))
+    with pytest.raises(InputError, match="host"):
+        serve(tiny_sealed, Serving(host="example"))
     changed = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
     (changed / layout.WEIGHTS).write_bytes(b"other")
     with pytest.raises(IntegrityError, match=layout.WEIGHTS):
         serve(changed)
 
 
-def ask(url: str, question: object = None, *, key: str = "") -> tuple[int, str]:
-    """Return status and text; (0, reason) when nobody listens."""
-    data = None if question is None else json.dumps(question).encode()
-    headers = {"content-type": "application/json", "x-api-key": key}
-    request = urllib.request.Request(url, data, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
+def test_strangers_need_a_key(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(API_KEY, raising=False)
+    with pytest.raises(InputError, match="no key"):
+        serve(Path("gone"), Serving(host=host))
+    for how in (Serving(host=host, without_key=True), Serving()):
+        with pytest.raises(InputError, match=r"evokd\.json"):
+            serve(Path("gone"), how)
+    monkeypatch.setenv(API_KEY, "sesame")
+    with pytest.raises(InputError, match=r"evokd\.json"):
+        serve(Path("gone"), Serving(host=host))
 
 
-@pytest.fixture
-def running(tiny_sealed: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[Any]]]:
-    """The real service, started as a user starts it, from a folder that is not the repository."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = "import sys; from pathlib import Path; from serving.run import serve; "
-    command += "sys.exit(serve(Path(sys.argv[1]), port=int(sys.argv[2])))"
-    home = str(Path(layout.__file__).parent.parent)
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-c", command, str(tiny_sealed), str(port)],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": home,
-            "BENTOML_HOME": str(tmp_path / "bentoml"),
-            API_KEY: "sesame",
-        },
-        stdout=log,
-        stderr=log,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(900):
-            if process.poll() is not None or ask(f"{url}/readyz")[0] == 200:
-                break
-            time.sleep(0.1)
-        assert ask(f"{url}/readyz")[0] == 200, (tmp_path / "log").read_text()
-        yield url, process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        log.close()
+@pytest.fixture(scope="module")
+def server(tiny_sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The real service with two workers, a key and a harvest."""
+    folder = tmp_path_factory.mktemp("service")
+    wanted = HarvestSettings(folder / "unsure.jsonl", below=0.999)
+    environment = {API_KEY: "sesame", **wanted.environment()}
+    with serving(tiny_sealed, folder, workers=2, environment=environment) as server:
+        yield server
 
 
-def test_the_real_service_answers_and_ends(running: tuple[str, subprocess.Popen[Any]]) -> None:
-    url, process = running
+def test_the_real_service_answers(server: Running) -> None:
     question = {"texts": ["play a song", "rain storm"]}
-    assert ask(f"{url}/predict", question)[0] == 401
-    assert ask(f"{url}/metrics")[0] == 401
-    status, text = ask(f"{url}/predict", question, key="sesame")
+    for path in ("/predict", "/metrics", "/", "/info", "/docs.json"):
+        assert server.ask(path, question if path == "/predict" else None)[0] == 401
+        assert server.ask(path, question if path == "/predict" else None, key="wrong")[0] == 401
+    assert server.ask("/livez")[0] == 200
+    status, text = server.ask("/predict", question, key="sesame")
     assert status == 200
     labels = [answer["label"] for answer in json.loads(text)["predictions"]]
     assert labels == ["play_music", "get_weather"]
-    status, metrics = ask(f"{url}/metrics", key="sesame")
-    assert status == 200
-    assert 'endpoint="/predict"' in metrics
-    assert ask(f"{url}/docs.json", key="sesame")[0] == 200
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
-    assert ask(f"{url}/livez")[0] == 0, "nothing is left behind"
+    assert json.loads(server.ask("/info", key="sesame")[1])["needs_key"] is True
+
+
+def test_the_answer_is_what_evaluate_computes_also_under_load(
+    server: Running, tiny_sealed: Path
+) -> None:
+    texts, _ = make_texts(96, seed=31)
+    texts += ["", "¿ñ 🎵\x00 مرحبا", "play rain wake table " * 60]
+    expected = open_predictor(tiny_sealed).probabilities(texts)
+
+    def ask(number: int) -> bytes:
+        # Alone or among neighbours, short or long beside it: it must not matter.
+        asked = {"texts": [texts[number], *texts[: number % 3]]}
+        status, told = server.ask("/predict", asked, key="sesame")
+        assert status == 200, told
+        said = json.loads(told)["predictions"][0]["probabilities"]
+        return np.array(list(said.values()), np.float32).tobytes()
+
+    with ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(ask, range(len(texts))))
+    assert said == [row.tobytes() for row in expected]
+
+
+def test_the_client_of_bentoml_is_understood(server: Running) -> None:
+    with bentoml.SyncHTTPClient(server.url, token="sesame") as client:
+        answers = client.predict({"texts": ["play a song", "rain storm"], "top_k": 1})
+    assert [said["label"] for said in answers["predictions"]] == ["play_music", "get_weather"]
+
+
+def test_workers_add_up_and_the_harvest_is_one_file(server: Running) -> None:
+    asked = {"texts": ["the a to my", "some of the"]}
+    for _ in range(20):
+        assert server.ask("/predict", asked, key="sesame")[0] == 200
+    page = server.ask("/metrics", key="sesame")[1]
+    (count,) = re.findall(r'evokd_requests_total{path="/predict",status="200"} (\S+)', page)
+    assert float(count) >= 20
+    kept = server.log.parent / "unsure.jsonl"
+    assert {"the a to my", "some of the"} <= set(read_texts(kept))
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_too_much_is_shed_at_once_and_then_it_recovers(server: Running) -> None:
+    port = int(server.url.rpartition(":")[2])
+    (asked,) = requests_of(["play a song " * 700], key="sesame")
+
+    async def crowd() -> tuple[Counter[int], float]:
+        connections = [c for c in [await connect(port) for _ in range(400)] if c]
+        begun = time.perf_counter()
+        refused: list[float] = []
+
+        async def one(connection: Connection) -> int:
+            status = await connection.ask(asked)
+            if status == 429:
+                refused.append(time.perf_counter() - begun)
+            return status
+
+        statuses = Counter(await asyncio.gather(*map(one, connections)))
+        for connection in connections:
+            connection.close()
+        return statuses, max(refused)
+
+    statuses, slowest = asyncio.run(crowd())
+    assert set(statuses) == {200, 429}
+    assert statuses[200] >= 64
+    assert slowest < 1, "who is refused is told at once"
+    assert server.ask("/predict", {"text": "play a song"}, key="sesame")[0] == 200
+
+
+def test_a_killed_worker_comes_back(server: Running) -> None:
+    before = workers_of(server.process.pid)
+    assert len(before) == 2
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    for _ in range(100):
+        time.sleep(0.1)
+        now = workers_of(server.process.pid)
+        if len(now) == 2 and victim not in now:
+            break
+    assert len(now) == 2
+    assert victim not in now
+    for _ in range(10):
+        assert server.ask("/predict", {"text": "play a song"}, key="sesame")[0] == 200
+
+
+def test_on_sigterm_requests_in_flight_are_answered(server: Running) -> None:
+    long = {"texts": ["play a song " * 80] * 60}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(server.ask, "/predict", long, key="sesame") for _ in range(4)]
+        time.sleep(0.1)
+        assert server.end() == 0
+        assert [answer.result()[0] for answer in asked] == [200] * 4
+    assert server.ask("/livez")[0] == 0, "nothing is left behind"

@@ -37,6 +37,8 @@ def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
     [
         (TeacherSettings, {"context": 255}),
         (TeacherSettings, {"sequences": 1}),
+        (TeacherSettings, {"sequences": "many"}),
+        (TeacherSettings, {"gpu_layers": -2}),
         (TeacherSettings, {"temperature": -0.1}),
         (TeacherSettings, {"top_p": 0}),
         (TeacherSettings, {"threads": -1}),
@@ -57,6 +59,18 @@ def test_values_out_of_range_are_refused(group: type[Group], given: dict[str, ob
     with pytest.raises(ValidationError) as caught:
         group.model_validate(given)
     assert [error["loc"] for error in caught.value.errors()] == [(next(iter(given)),)]
+
+
+@pytest.mark.parametrize(("given", "width"), [(2, 2), (256, 256), ("auto", 32)])
+def test_how_many_sequences_may_be_left_to_a_measurement(given: int | str, width: int) -> None:
+    made = TeacherSettings.model_validate({"sequences": given})
+    assert (made.sequences, made.side_by_side) == (given, width)
+    assert TeacherSettings.model_validate(made.model_dump()) == made
+
+
+@pytest.mark.parametrize("given", ["auto", -1, 0, 12])
+def test_layers_on_a_gpu(given: int | str) -> None:
+    assert TeacherSettings.model_validate({"gpu_layers": given}).gpu_layers == given
 
 
 def test_the_base_counts_are_those_of_the_paper() -> None:

@@ -80,6 +80,15 @@ def test_a_fit_starts_from_the_pretrained_weights(settings: StudentSettings) -> 
     assert np.array_equal(before.predict(texts), after.predict(texts))
 
 
+def test_a_fit_may_go_on_from_a_student(settings: StudentSettings) -> None:
+    texts, gold = make_texts(80, seed=9)
+    trained = fit(examples(64), NAMES, settings, epochs=4, seed=0)
+    slow = settings.model_copy(update={"learning_rate": 1e-9})
+    again = fit(examples(64), NAMES, slow, epochs=1, seed=1, start=trained)
+    assert accuracy(answers(again, texts), gold) > 0.9
+    assert accuracy(answers(fit(examples(64), NAMES, slow, epochs=1, seed=1), texts), gold) < 0.8
+
+
 @pytest.mark.parametrize(("weights", "wins"), [([9.0, 1.0], "yes"), ([1, 9], "no")])
 def test_label_weights_decide_between_labels(
     settings: StudentSettings, weights: list[float], wins: str

@@ -47,7 +47,8 @@ def test_the_fixed_names_are_there_even_when_nothing_was_measured(ledger: Ledger
         assert made["student"][precision]["test_accuracy"] is None
         assert made["student"][precision]["test_macro_f1"] is None
     assert made["gate"]["passed"] is False
-    assert made["size_bytes"] == {"onnx": 90, "int8": None}
+    assert made["size_bytes"] == {"onnx": 90, "int8": None, "nano": None}
+    assert made["nano"]["test_accuracy"] is None
     assert made["latency_ms"]["int8"] is None
     for name in ("torch", "onnx", "teacher_score", "teacher_generate"):
         assert made["latency_ms"][name]["p50"] == 1.5

@@ -105,6 +105,25 @@ def test_padding_is_masked() -> None:
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
+def test_few_lengths_come_out_of_many() -> None:
+    padded = {
+        pad_batch([[5] * length], 0, torch.device("cpu"), multiple=4)[0].shape[1]
+        for length in range(1, 33)
+    }
+    assert padded == {4, 8, 12, 16, 20, 24, 28, 32}
+
+
+def test_a_longest_text_is_not_padded_past_the_last_position(tiny_saved: Path) -> None:
+    settings = StudentSettings(model=str(tiny_saved), device="cpu", threads=1)
+    model = untrained(NAMES, settings).model
+    model.config.max_position_embeddings = 30
+    model.bert.embeddings.position_ids = model.bert.embeddings.position_ids[:, :30]
+    table = model.bert.embeddings.position_embeddings.weight[:30].detach().clone()
+    model.bert.embeddings.position_embeddings = torch.nn.Embedding(30, 64, _weight=table)
+    rows = Rows([[5] * 30], torch.eye(4)[:1], torch.ones(1))
+    train(model, rows, [[0]], pad=0, learning_rate=1e-3)
+
+
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     with use_threads(1):

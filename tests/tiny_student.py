@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from export import ExportReport, StudentMeta, export_student
+from export import ExportOptions, ExportReport, StudentMeta, export_student
 from export.quantize import Rung
 
 LABELS = {
@@ -54,7 +54,7 @@ def save_tiny_student(root: Path) -> Path:
     """Train the tiny BERT for a second and save it with its tokenizer."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    tokenizer = _tokenizer()
+    tokenizer = tiny_tokenizer()
     names = list(LABELS)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -102,7 +102,9 @@ def meta() -> StudentMeta:
     )
 
 
-def export_tiny(root: Path, *, rungs: Sequence[Rung] | None = None) -> ExportReport:
+def export_tiny(
+    root: Path, *, rungs: tuple[Rung, ...] | None = None, force: bool = False, half: bool = False
+) -> ExportReport:
     """Export the folder with 200 texts for the gate."""
     texts, labels = make_texts(200, seed=7)
     return export_student(
@@ -111,12 +113,12 @@ def export_tiny(root: Path, *, rungs: Sequence[Rung] | None = None) -> ExportRep
         labels_of_texts=labels,
         torch_probabilities=torch_probabilities(root, texts),
         meta=meta(),
-        opset=17,
-        rungs=rungs,
+        options=ExportOptions(rungs=rungs, force=force, half=half),
     )
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tiny_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    """Return a WordPiece tokenizer of the words that the texts are made of."""
     words = sorted({*FILLER, *(word for group in WORDS.values() for word in group)})
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *(f"##{c}" for c in "abcdes")]
     raw = Tokenizer(
@@ -133,6 +135,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=MAX_LENGTH,
+        **options,
     )
 
 

@@ -22,6 +22,12 @@ def opened(path: Path, **settings: Any) -> LlamaCppTeacher:
     return LlamaCppTeacher(path, TeacherSettings(threads=1, **{"context": 1024, **settings}))
 
 
+def tokens_of(teacher: LlamaCppTeacher, messages: tuple[Message, ...]) -> list[int]:
+    """Return the tokens of the prompt that the teacher makes of a conversation."""
+    engine = teacher._open()
+    return teacher._tokens(engine, teacher._prompt(engine, messages))
+
+
 def plain_model(path: Path) -> llama_cpp.Llama:
     """Open the model in the library's own class: one sequence at a time."""
     return llama_cpp.Llama(

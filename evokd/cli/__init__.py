@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evokd import __version__
-from evokd.cli import distil, use
+from evokd.cli import check, distil, use
 from evokd.errors import EvokdError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ Nothing leaves this machine.""",
 )
 distil.register(app)
 use.register(app)
+check.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -106,7 +106,7 @@ def replay(
     from evokd.ledger import Ledger
     from evokd.replay import data_set
     from evokd.replay import replay as make_again
-    from evokd.stages import RunFiles
+    from evokd.runfiles import RunFiles
 
     path = RunFiles(run).ledger
     if not path.is_file():

@@ -130,6 +130,7 @@ def _summary_table(summary: Mapping[str, Any]) -> Table:
         ("student, torch", None, None, "torch"),
         ("student, ONNX", student["fp32"], size["onnx"], "onnx"),
         ("student, INT8", student["int8"], size["int8"], "int8"),
+        ("nano, INT8", summary["nano"], size["nano"], "nano"),
         ("teacher, scoring", None, None, "teacher_score"),
         ("teacher, writing", None, None, "teacher_generate"),
     ]

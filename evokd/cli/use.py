@@ -1,7 +1,8 @@
-"""Commands that use a finished student: predict, evaluate, export, bench, serve."""
+"""Commands that use a finished student: predict, evaluate, export, bench, serve, build."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,24 @@ import typer
 Student = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="A student folder, such as runs/demo/student.")
 ]
+
+
+class Target(StrEnum):
+    """Processors that INT8 can be made for; auto is this machine's."""
+
+    auto = "auto"
+    vnni = "vnni"
+    avx512 = "avx512"
+    avx2 = "avx2"
+    arm64 = "arm64"
+
+
+class Exporter(StrEnum):
+    """What writes ONNX."""
+
+    auto = "auto"
+    optimum = "optimum"
+    torch = "torch"
 
 
 def predict(
@@ -32,8 +51,7 @@ def predict(
             record = {"text": text, "label": answer.label, "probabilities": answer.probabilities}
             typer.echo(json.dumps(record, ensure_ascii=False))
         else:
-            cut = "  (only its beginning was read)" if answer.truncated else ""
-            typer.echo(f"{answer.label}  {answer.score:.3f}  {text}{cut}")
+            typer.echo(f"{answer.label}  {answer.score:.3f}  {text}")
 
 
 def evaluate(
@@ -73,17 +91,30 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Export a copy there; else in place.")
     ] = None,
+    target: Annotated[
+        Target, typer.Option("--target", help="The processor that INT8 is made for.")
+    ] = Target.auto,
+    half: Annotated[
+        bool, typer.Option("--fp16", help="Also write a half-precision file, for GPUs.")
+    ] = False,
+    exporter: Annotated[
+        Exporter, typer.Option("--exporter", help="What writes ONNX; auto: optimum if installed.")
+    ] = Exporter.auto,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ship INT8 even if the gate refuses it; the card says.")
+    ] = False,
 ) -> None:
     """Export a run's student again: ONNX, INT8, the gate, manifest and card.
 
     For another machine's instruction set, or after an upgrade. INT8 ships only if it passes.
 
-        evokd export runs/demo --out /tmp/student
+        evokd export runs/demo --out student-for-old-cpus --target avx2
     """
     from evokd.cli.live import show_export
     from evokd.run import export_run
 
-    show_export(export_run(run, out))
+    changes = {"target": target.value, "half": half, "exporter": exporter.value}
+    show_export(export_run(run, out, changes=changes, force=force))
 
 
 def bench(
@@ -117,22 +148,68 @@ def serve(
     student: Student,
     host: Annotated[str, typer.Option("--host", help="Address to bind to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on.")] = 3000,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; else one a usable core.")
+    ] = None,
+    without_key: Annotated[
+        bool, typer.Option("--without-key", help="Let strangers ask without EVOKD_API_KEY.")
+    ] = False,
+    harvest: Annotated[
+        Path | None,
+        typer.Option("--harvest", metavar="FILE.jsonl", help="Keep texts it is unsure of there."),
+    ] = None,
+    harvest_below: Annotated[
+        float, typer.Option("--harvest-below", help="Best score below which a text is kept.")
+    ] = 0.6,
+    harvest_mb: Annotated[
+        float, typer.Option("--harvest-mb", help="Megabytes kept at most; the oldest go first.")
+    ] = 64,
 ) -> None:
-    """Serve a student over HTTP with BentoML: POST /predict, /readyz, /metrics, /docs.json.
+    """Serve a student over HTTP with BentoML: POST /predict, a page at /, /info, /docs.json.
 
         evokd serve runs/demo/student
 
         curl localhost:3000/predict --json '{"text": "wake me at six"}'
 
-    Set EVOKD_API_KEY to ask every caller for a key.
+    Set EVOKD_API_KEY to ask every caller for a key. What --harvest keeps can be `data: {unlabeled:
+    FILE.jsonl}` of the next run.
     """
+    from serving.harvest import HarvestSettings
+    from serving.run import Serving
     from serving.run import serve as serve_student
 
-    raise typer.Exit(serve_student(student, host=host, port=port, workers=workers))
+    kept = None if harvest is None else HarvestSettings(harvest, harvest_below, harvest_mb)
+    how = Serving(host, port, workers, without_key=without_key, harvest=kept)
+    raise typer.Exit(serve_student(student, how))
+
+
+def build(
+    student: Student,
+    version: Annotated[
+        str | None, typer.Option("--version", help="The Bento's version; else by the student.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.bento", help="Write it there too.")
+    ] = None,
+) -> None:
+    """Pack a student into a Bento: the service with all it needs, for another machine.
+
+        evokd build runs/demo/student
+
+        bentoml serve demo:0123456789ab   or   bentoml containerize demo:0123456789ab
+
+    The Bento needs bentoml, onnxruntime, tokenizers and numpy; no torch. Built without a network.
+    """
+    from serving.bento import build as build_bento
+
+    built = build_bento(student, version=version, out=out)
+    typer.echo(f"built {built.tag}\n{built.path}")
+    if built.file is not None:
+        typer.echo(str(built.file))
+    typer.echo(f"serve it: bentoml serve {built.tag} --host 127.0.0.1")
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (predict, evaluate, export, bench, serve):
+    for command in (predict, evaluate, export, bench, serve, build):
         app.command()(command)

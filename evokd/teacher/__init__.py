@@ -6,12 +6,15 @@ every choice. Both return results in the order of the requests and report each o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from evokd.settings import TeacherSettings
+
+KEY = "EVOKD_API_KEY"  # environment variable with a server's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,11 @@ class Score:
 
     Attributes:
         baseline: the same conversation about an empty text; what the choices get there is taken
-            off (contextual calibration, Zhao et al. 2021). Empty means no calibration.
-        search: "all" works out every choice; "best" the likeliest ones exactly and a bound for
-            the rest, at about the cost of reading the text; "auto" is "all" for few choices.
+            off (contextual calibration, Zhao et al. 2021). Empty means no calibration. It is
+            worked out once for all requests with the same baseline and choices.
+        search: "all" works out every choice; "best" the likeliest ones exactly, among them always
+            the very best, and a bound for the rest, at about the cost of reading the text;
+            "auto" is "all" where the choices have few tokens together.
     """
 
     messages: tuple[Message, ...]
@@ -87,7 +92,11 @@ class Scored:
     """Log-probabilities of the choices, in their order, end of turn included.
 
     Attributes:
-        logprobs: nats, of the whole choice.
+        logprobs: nats, of the whole choice; less those of the baseline, where there is one.
+        tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
+        tokens_out: tokens of the choices that were worked out.
+        decoded: tokens that went through the model for this request, a shared prefix and a
+            baseline counted once for the first request that needs it.
         lengths: tokens of each choice, end of turn included.
         bounded: indices of the choices whose log-probability is only an upper bound.
     """
@@ -98,6 +107,11 @@ class Scored:
     decoded: int
     lengths: tuple[int, ...] = ()
     bounded: tuple[int, ...] = ()
+
+    @property
+    def per_token(self) -> tuple[float, ...]:
+        """The log-probabilities divided by the lengths: long choices lose their handicap."""
+        return tuple(p / max(n, 1) for p, n in zip(self.logprobs, self.lengths, strict=True))
 
 
 OnWritten = Callable[[int, Written], None]
@@ -133,12 +147,35 @@ class Teacher(Protocol):
 
 
 def open_teacher(settings: TeacherSettings, *, verbose: bool = False) -> Teacher:
-    """Open the teacher that the settings name.
+    """Open the teacher that the settings name: a model file, or a server's address.
+
+    A server's key is taken from the environment variable EVOKD_API_KEY.
 
     Raises:
-        TeacherError: when the model file is missing, is not a GGUF, or cannot be loaded.
-        MissingExtra: when llama-cpp-python is not installed.
+        TeacherError: when the model file is missing, is not a GGUF, or cannot be loaded; when no
+            server answers, or it is not clear which of its models is meant.
+        MissingExtra: when llama-cpp-python or httpx is not installed.
     """
+    if settings.remote:
+        from evokd.teacher.http import HttpTeacher
+
+        return HttpTeacher(settings, key=os.environ.get(KEY, ""))
     from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
 
     return LlamaCppTeacher(find_model(settings.model), settings, verbose=verbose)
+
+
+def check_teacher(settings: TeacherSettings) -> None:
+    """Refuse a model file or an address that cannot be used; loads and asks nothing.
+
+    Raises:
+        TeacherError, MissingExtra: as `open_teacher` does.
+    """
+    if settings.remote:
+        from evokd.teacher.wire import checked_key, parse_address
+
+        checked_key(os.environ.get(KEY, ""), parse_address(settings.model))
+    else:
+        from evokd.teacher.llamacpp import find_model
+
+        find_model(settings.model)

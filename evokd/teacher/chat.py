@@ -1,39 +1,47 @@
 """Turn a conversation into the text that a model was trained on, by its own chat template.
 
 A template comes out of a model file that somebody downloaded, so it runs in a sandbox: one that
-reaches for Python's insides is refused. Knows nothing of tokens and of llama.cpp.
+reaches for Python's insides, or works without end, is refused. Knows nothing of tokens and of
+llama.cpp.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from itertools import groupby
+from typing import Any
 
-from jinja2 import Template, TemplateError
+from jinja2 import Template
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from evokd.errors import TeacherError
 from evokd.teacher import Message
+from evokd.teacher.sandbox import Sandbox, raise_exception
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+CUT = "\ufdd0"  # where a text is cut before it is tokenised; Unicode gives it no other meaning
 HINT = "use a GGUF file with a working tokenizer.chat_template"
+PROBE = (Message("system", "\ufdd1"), Message("user", "\ufdd2"))
+TODAY = datetime(2024, 7, 26)  # Llama 3 takes this day where it is told none
+USUAL: dict[str, Any] = {
+    "add_generation_prompt": True,
+    "bos_token": "",
+    "eos_token": "",
+    "tools": None,
+    "documents": None,
+    "enable_thinking": False,  # Qwen 3 and most others
+    "thinking": False,  # DeepSeek 3.1, Granite
+    "thinking_budget": 0,  # Seed
+}
 log = logging.getLogger(__name__)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """A sandbox that refuses at once where jinja2 would print nothing and go on."""
-
-    def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:
-        """Refuse the attribute."""
-        raise SecurityError(f"access to attribute {attribute!r} is unsafe")
 
 
 def render(
@@ -47,8 +55,10 @@ def render(
 ) -> str:
     """Return the conversation as one text.
 
-    Thinking is switched off (`enable_thinking=False`) unless a flag says otherwise. Where the
-    template has no system role, the system's text opens the first user turn.
+    Thinking is switched off where the template can, unless a flag says otherwise. A template
+    that asks for the date gets `TODAY`, the same on every day: a prompt must not change at
+    midnight. Where the template has no system role, the system's text opens the first user turn;
+    where it refuses two turns of one role in a row, they become one.
 
     Args:
         template: the jinja2 template of the model; empty means ChatML, with a warning.
@@ -59,69 +69,87 @@ def render(
         flags: more variables for the template.
 
     Raises:
-        TeacherError: when the template is broken, refuses the conversation or leaves the sandbox.
+        TeacherError: when the template is broken, refuses the conversation, leaves the sandbox or
+            works without end.
     """
-    values = {
-        "enable_thinking": False,
-        "tools": None,
-        "documents": None,
-        "add_generation_prompt": add_generation_prompt,
-        "bos_token": bos,
-        "eos_token": eos,
-        **flags,
-    }
-    compiled = _compiled(template)
-    merged = _merge_system(messages)
-    if len(merged) == len(messages):
-        return _run(compiled, messages, values)
+    asked = {"add_generation_prompt": add_generation_prompt, "bos_token": bos, "eos_token": eos}
+    values = {**USUAL, **asked, **flags}
+    if any(m.role == "system" for m in messages) and not _takes_system(template):
+        messages = joined([replace(m, role="user") if m.role == "system" else m for m in messages])
     try:
-        text = _run(compiled, messages, values)
+        return _run(template, messages, values)
     except TeacherError as problem:
-        if isinstance(problem.__cause__, SecurityError):
+        fewer = joined(messages)
+        if len(fewer) == len(messages) or isinstance(problem.__cause__, SecurityError):
             raise
-        return _run(compiled, merged, values)
-    kept = messages[0].content.strip() in text
-    return text if kept else _run(compiled, merged, values)
+        return _run(template, fewer, values)
 
 
-def _merge_system(messages: Sequence[Message]) -> Sequence[Message]:
-    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+def joined(messages: Sequence[Message]) -> list[Message]:
+    """Make neighbours of the same role one message, with an empty line between them."""
+    turns = groupby(messages, lambda message: message.role)
+    return [Message(role, "\n\n".join(m.content for m in turn)) for role, turn in turns]
+
+
+def defused(messages: Sequence[Message], markers: re.Pattern[str] | None) -> Sequence[Message]:
+    """Put `CUT` into each marker in the contents, so that it cannot become the model's own token.
+
+    Somebody's text may hold "<|im_end|>", and would end its turn with it. `CUT` goes through
+    templates like a letter; the tokeniser takes the text apart there. Messages without a marker
+    are returned as they are.
+
+    Args:
+        messages: the turns.
+        markers: matches the text of any marker, of two letters at least; None matches nothing.
+    """
+    if markers is None or not any(CUT in m.content or markers.search(m.content) for m in messages):
         return messages
-    system, user, *rest = messages
-    return (Message("user", f"{system.content}\n\n{user.content}"), *rest)
+    clean = [replace(m, content=m.content.replace(CUT, "\ufffd")) for m in messages]
+    return [replace(m, content=_cut(m.content, markers)) for m in clean]
 
 
-def _run(compiled: Template, messages: Sequence[Message], values: dict[str, Any]) -> str:
-    turns = [{"role": m.role, "content": m.content} for m in messages]
-    try:
-        return compiled.render(messages=turns, **values)
-    except Exception as problem:  # a template may fail in any way that Python can
-        message = f"the model's chat template fails: {type(problem).__name__}: {problem}"
-        raise TeacherError(" ".join(message.split()), HINT) from problem
+def _cut(text: str, markers: re.Pattern[str]) -> str:
+    """Cut behind the first letter of each marker; markers may lie over each other."""
+    places = [0]
+    while found := markers.search(text, places[-1]):
+        places.append(found.start() + 1)
+    return CUT.join(text[a:b] for a, b in zip(places, [*places[1:], len(text)], strict=True))
 
 
 @lru_cache(maxsize=8)
-def _compiled(template: str) -> Template:
+def _takes_system(template: str) -> bool:
+    """Return whether a system's text comes through."""
+    try:
+        text = _run(template, PROBE, USUAL)
+    except TeacherError as problem:
+        if isinstance(problem.__cause__, SecurityError):
+            raise
+        return False
+    return PROBE[0].content in text
+
+
+def _run(template: str, messages: Sequence[Message], values: dict[str, Any]) -> str:
+    sandbox, compiled = _compiled(template)
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    try:
+        return sandbox.render(compiled, {"messages": turns, **values})
+    except Exception as problem:  # a template may fail in any way that Python can
+        raise _failure("fails", problem) from problem
+
+
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> tuple[Sandbox, Template]:
     if not template:
         log.warning("the model has no chat template: ChatML is used, which may not suit it")
-    sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    sandbox.globals["raise_exception"] = _raise
-    sandbox.globals["strftime_now"] = _now
-    sandbox.filters["tojson"] = _tojson
+    sandbox = Sandbox()
+    sandbox.globals["raise_exception"] = raise_exception
+    sandbox.globals["strftime_now"] = TODAY.strftime
     try:
-        return sandbox.from_string(template or CHATML)
-    except TemplateError as problem:
-        raise TeacherError(f"the model's chat template is broken: {problem}", HINT) from problem
+        return sandbox, sandbox.compiled(template or CHATML)
+    except Exception as problem:  # jinja2's own errors, and Python's for what it makes of it
+        raise _failure("is broken", problem) from problem
 
 
-def _raise(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().strftime(form)
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Plain JSON: jinja2's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _failure(what: str, problem: Exception) -> TeacherError:
+    message = f"the model's chat template {what}: {type(problem).__name__}: {problem}"
+    return TeacherError(" ".join(message.split())[:500], HINT)

@@ -1,74 +1,110 @@
-"""The choices of a question as trees of tokens: what they share is decoded once."""
+"""The choices of a question as a tree of tokens: what they share is decoded once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-Step = tuple[int, int]  # (place, token that follows there)
+Tokens = tuple[int, ...]
 
 
 @dataclass(slots=True)
-class Node:
-    """A token of one or more choices, and which tokens follow it.
+class Branch:
+    """Tokens of one or more choices up to the next fork, or to the end of a choice.
 
     Attributes:
-        depth: tokens between it and the prompt; the prompt's own last token has -1.
-        members: the choices that run through it, counted in the tree.
+        parent: index of the branch that it grows from; -1 for the root, which has no tokens and
+            stands for the prompt's last token.
+        depth: tokens before it.
+        members: the choices that run through it.
+        ends: those of them that end with its last token.
+        below: indices of the branches that follow.
+        after: which tokens may follow each token that must be decoded; none when it is known
+            whole as soon as its first token is.
     """
 
-    token: int
+    parent: int
     depth: int
-    members: list[int] = field(default_factory=list)
-    follow: dict[int, None] = field(default_factory=dict)
+    tokens: Tokens
+    members: tuple[int, ...]
+    ends: tuple[int, ...]
+    below: tuple[int, ...] = ()
+    after: tuple[Tokens, ...] = ()
+
+    @property
+    def read(self) -> Tokens:
+        """The tokens to decode: the last of a choice is never needed."""
+        return self.tokens if self.below else self.tokens[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Choices of one question.
+    """The choices of one question.
 
     Attributes:
-        numbers: which choices of the question these are.
-        nodes: nodes[0] stands for the prompt's last token; the others follow level by level.
-        paths: for each choice its steps, as (index of the node, token that follows it).
+        branches: the root first, each one before those below it.
+        lengths: tokens of each choice, the end of the turn included.
+        size: tokens to decode for all choices.
+        deepest: tokens to decode for the longest choice.
+        forks: tokens of all branches that have others below.
     """
 
-    numbers: range
-    nodes: tuple[Node, ...]
-    paths: tuple[tuple[Step, ...], ...]
+    branches: tuple[Branch, ...]
+    lengths: tuple[int, ...]
+    size: int
+    deepest: int
+    forks: int
 
 
-def trees(choices: Sequence[Sequence[int]], *, end: int | None, most: int) -> list[Tree]:
-    """Return the choices in trees of at most `most` choices each.
+def tree(choices: Sequence[Sequence[int]], *, end: int | None) -> Tree:
+    """Return the tree of choices that are given as tokens.
 
     Args:
-        choices: the tokens of each choice.
+        choices: the tokens of each choice; at least one choice.
         end: the token that ends a turn, added to each choice; None adds nothing.
-        most: choices that a tree may have.
     """
-    starts = range(0, len(choices), most)
-    return [_tree(choices, range(s, min(s + most, len(choices))), end=end) for s in starts]
+    whole = [tuple(choice) if end is None else (*choice, end) for choice in choices]
+    branches: list[Branch] = []
+    _grow(branches, whole, range(len(whole)), parent=-1, start=0, stop=0)
+    return Tree(
+        tuple(branches),
+        tuple(map(len, whole)),
+        size=sum(len(b.read) for b in branches),
+        deepest=max(b.depth + len(b.read) for b in branches),
+        forks=sum(len(b.tokens) for b in branches if b.below),
+    )
 
 
-def _tree(choices: Sequence[Sequence[int]], numbers: range, *, end: int | None) -> Tree:
-    nodes = [Node(-1, -1, list(range(len(numbers))))]
-    known: dict[Step, int] = {}
-    at = [0] * len(numbers)
-    paths: list[list[Step]] = [[] for _ in numbers]
-    for depth in range(max(len(choices[n]) for n in numbers)):
-        for member, number in enumerate(numbers):
-            if depth >= len(choices[number]):
-                continue
-            step = (at[member], choices[number][depth])
-            if step not in known:
-                known[step] = len(nodes)
-                nodes.append(Node(step[1], depth))
-            paths[member].append(step)
-            at[member] = known[step]
-            nodes[at[member]].members.append(member)
-    for member, place in enumerate(at):
-        if end is not None:
-            paths[member].append((place, end))
-    for place, token in (step for path in paths for step in path):
-        nodes[place].follow[token] = None
-    return Tree(numbers, tuple(nodes), tuple(map(tuple, paths)))
+def _grow(
+    branches: list[Branch],
+    whole: Sequence[Tokens],
+    members: Sequence[int],
+    *,
+    parent: int,
+    start: int,
+    stop: int,
+) -> int:
+    """Add the branch of the members' tokens from `start` to `stop`, and all below it."""
+    tokens = whole[members[0]][start:stop]
+    ends = tuple(m for m in members if len(whole[m]) == stop)
+    branch = Branch(parent, start, tokens, tuple(members), ends)
+    number = len(branches)
+    branches.append(branch)
+    following: dict[int, list[int]] = {}
+    for m in members:
+        if len(whole[m]) > stop:
+            following.setdefault(whole[m][stop], []).append(m)
+    branch.below = tuple(
+        _grow(branches, whole, group, parent=number, start=stop, stop=_fork(whole, group, stop))
+        for group in following.values()
+    )
+    branch.after = tuple((token,) for token in tokens[1:])
+    if following:
+        branch.after += (tuple(following),)
+    return number
+
+
+def _fork(whole: Sequence[Tokens], group: Sequence[int], start: int) -> int:
+    """Return how many tokens a group shares that shares the token at `start`."""
+    low, high = min(whole[m] for m in group), max(whole[m] for m in group)
+    return next((i for i in range(start, len(low)) if low[i] != high[i]), len(low))

@@ -7,7 +7,9 @@ choices); `native` holds the model.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +26,16 @@ except ImportError as missing:
 
 from evokd.settings import TeacherSettings
 from evokd.teacher import Generate, Message, OnScored, OnWritten, Score, Scored, Written
-from evokd.teacher.chat import render
+from evokd.teacher.chat import CUT, defused, render
 from evokd.teacher.modelfile import find_model, sha256
 from evokd.teacher.native import Engine
-from evokd.teacher.scoring import score
+from evokd.teacher.replying import Thoughts
+from evokd.teacher.scoring import Ask, score
+from evokd.teacher.thinking import close_thinking, opens, strip_thinking, thinks
+from evokd.teacher.tuning import choose_width
 from evokd.teacher.writing import write
+
+EVERY = {"all": True, "best": False, "auto": None}  # of a Score's search
 
 __all__ = ["LlamaCppTeacher", "find_model"]
 
@@ -50,10 +57,12 @@ class LlamaCppTeacher:
 
     def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool = False) -> None:
         self._path = path
-        self._side_by_side = settings.sequences
+        self._settings = settings
+        self._side_by_side: int | None = None  # chosen when it is first needed
         self._lock = threading.Lock()
         self._engine: Engine | None = Engine(path, settings, verbose=verbose)
         self._template = self._engine.template()
+        self._markers = self._engine.vocabulary.markers(self._template)
 
     @cached_property
     def name(self) -> str:
@@ -80,14 +89,22 @@ class LlamaCppTeacher:
         """
         with self._lock:
             engine = self._open()
-            prompts = [self._tokens(engine, request.messages) for request in requests]
-            return write(
+            if self._side_by_side is None:
+                self._side_by_side = choose_width(engine, self._path, self._settings)
+            prompts, thoughts = [], []
+            for request in requests:
+                text = self._written_prompt(engine, request)
+                prompts.append(array("i", self._tokens(engine, text)))  # a tenth of a list's memory
+                thoughts.append(self._thoughts(text))
+            replies = write(
                 engine,
                 prompts,
                 requests=requests,
                 side_by_side=self._side_by_side,
-                on_done=on_done,
+                on_done=on_done and (lambda i, r: on_done(i, _answer(r, thoughts[i]))),
+                thoughts=thoughts,
             )
+            return [_answer(r, t) for r, t in zip(replies, thoughts, strict=True)]
 
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
         """Score every request's choices; `on_done(index, scored)` is called as each one ends.
@@ -99,13 +116,18 @@ class LlamaCppTeacher:
             raise ValueError("a Score needs at least one choice")
         with self._lock:
             engine = self._open()
-            tokens = cache(lambda choice: tuple(engine.vocabulary.reply_tokens(choice)))
-            return score(
-                engine,
-                [self._tokens(engine, request.messages) for request in requests],
-                choices=[tuple(map(tokens, request.choices)) for request in requests],
-                on_done=on_done,
-            )
+            choice = cache(lambda text: tuple(engine.vocabulary.reply_tokens(text)))
+            prompt = cache(lambda turns: self._scored_prompt(engine, turns))
+            asks = [
+                Ask(
+                    prompt(request.messages),
+                    tuple(map(choice, request.choices)),
+                    prompt(request.baseline) if request.baseline else (),
+                    EVERY[request.search],
+                )
+                for request in requests
+            ]
+            return score(engine, asks, on_done=on_done)
 
     def close(self) -> None:
         """Free the model; a second time does nothing."""
@@ -130,12 +152,38 @@ class LlamaCppTeacher:
             raise ValueError("the teacher is closed")
         return self._engine
 
-    def _tokens(self, engine: Engine, messages: Sequence[Message]) -> list[int]:
-        text = render(
+    def _prompt(self, engine: Engine, messages: Sequence[Message]) -> str:
+        return render(
             self._template,
-            messages,
+            defused(messages, self._markers),
             add_generation_prompt=True,
             bos=engine.vocabulary.bos,
             eos=engine.vocabulary.eos,
         )
-        return engine.vocabulary.prompt_tokens(text)
+
+    def _tokens(self, engine: Engine, prompt: str) -> list[int]:
+        return engine.vocabulary.prompt_tokens(*prompt.split(CUT))
+
+    def _written_prompt(self, engine: Engine, request: Generate) -> str:
+        text = self._prompt(engine, request.messages)
+        # A grammar has no place for thoughts.
+        return close_thinking(text, thinks(self._template)) if request.grammar else text
+
+    def _scored_prompt(self, engine: Engine, messages: Sequence[Message]) -> tuple[int, ...]:
+        text = close_thinking(self._prompt(engine, messages), thinks(self._template))
+        return tuple(self._tokens(engine, text))
+
+    def _thoughts(self, prompt: str) -> Thoughts | None:
+        """Return what the model may do before it answers; a closed thinking part leaves nothing."""
+        tags = thinks(self._template)
+        if tags is None or prompt.rstrip().endswith(tags.closing):
+            return None
+        return Thoughts(tags, opens(prompt, tags))
+
+
+def _answer(reply: Written, thoughts: Thoughts | None) -> Written:
+    """Return the reply without what the model thought before it."""
+    if thoughts is None:
+        return reply
+    text = strip_thinking(reply.text, thoughts.tags, opened=thoughts.opened)
+    return replace(reply, text=text)

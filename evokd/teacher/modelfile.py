@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 import struct
 from math import prod
 from pathlib import Path
@@ -18,53 +19,92 @@ from evokd.errors import TeacherError
 
 DEMO = Path(__file__).parent.parent / "demo" / "teacher.gguf"
 AGAIN = "copy or download the file again"
+SPLIT = re.compile(r"(.+)-(\d{5})-of-(?!0{5})(\d{5})\.gguf")
 SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # type -> bytes
 STRING, ARRAY = 8, 9
 
 
 def find_model(name: str) -> Path:
-    """Return the path of a model file that is a GGUF and whole.
+    """Return the path of a model file that is a GGUF and whole; of a split one, the first part.
 
     Args:
-        name: "demo" for the teacher that ships with evokd, or else a path.
+        name: "demo" for the teacher that ships with evokd, hf:owner/repo:pattern.gguf for one
+            from the hub, or else a path.
 
     Raises:
         TeacherError: when there is no such file, it is not a GGUF file, or it is cut off.
     """
+    if name.startswith("hf:"):
+        from evokd.teacher.hub import fetch
+
+        path = fetch(name)
+        again = "delete {} and run it again"
+    else:
+        path = _located(name)
+        again = AGAIN
+    for part in map(Path, parts(str(path))):
+        _check(part, again.format(part.resolve()))
+    return path
+
+
+def parts(file: str) -> list[str]:
+    """Return the names of all parts of a split model ("x-00001-of-00003.gguf"), else the name."""
+    found = SPLIT.fullmatch(file)
+    if not found:
+        return [file]
+    stem, _, count = found.groups()
+    return [f"{stem}-{i:05}-of-{count}.gguf" for i in range(1, int(count) + 1)]
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a model's bytes, in hex; the parts of a split one in their order."""
+    digest = hashlib.sha256()
+    for part in parts(str(path)):
+        with open(part, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _located(name: str) -> Path:
     path = DEMO if name == "demo" else Path(name).expanduser()
     if not path.exists():
         hint = "install evokd from a wheel, or make it: make demo-teacher"
         if name != "demo":
-            hint = "teacher.model is 'demo' or the path of a GGUF file"
+            hint = "teacher.model is demo, the path of a GGUF file or hf:owner/repo:pattern.gguf"
         raise TeacherError(f"{path}: no such model file", hint)
     if not path.is_file():
         raise TeacherError(f"{path} is not a file", "name the GGUF file itself, not its folder")
+    first, *more = parts(str(path))
+    if more and first != str(path):
+        raise TeacherError(f"{path} is one part of a split model", f"name the first: {first}")
+    gone = [part for part in more if not Path(part).is_file()]
+    if gone:
+        hint = "put all its parts into one folder"
+        raise TeacherError(f"{path}: {len(gone)} parts are missing, as {gone[0]}", hint)
+    return path
+
+
+def _check(path: Path, again: str) -> None:
     try:
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise TeacherError(f"{path} is not a GGUF file", "teacher.model must be a GGUF")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                _check_whole(path, data)
+                _check_whole(path, data, again)
     except OSError as problem:
-        raise TeacherError(f"{path} cannot be read: {problem.strerror}", AGAIN) from problem
-    return path
+        raise TeacherError(f"{path} cannot be read: {problem.strerror}", again) from problem
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_whole(path: Path, data: mmap.mmap) -> None:
+def _check_whole(path: Path, data: mmap.mmap, again: str) -> None:
     try:
         needed = _Header(data).end
     except (struct.error, OverflowError) as problem:
-        raise TeacherError(f"{path} is cut off inside its header", AGAIN) from problem
+        raise TeacherError(f"{path} is cut off inside its header", again) from problem
     except ValueError as problem:
-        raise TeacherError(f"{path} is damaged: {problem}", AGAIN) from problem
+        raise TeacherError(f"{path} is damaged: {problem}", again) from problem
     if len(data) < needed:
-        raise TeacherError(f"{path} is cut off: {len(data):,} of {needed:,} bytes", AGAIN)
+        raise TeacherError(f"{path} is cut off: {len(data):,} of {needed:,} bytes", again)
 
 
 class _Header:

@@ -16,14 +16,16 @@ import llama_cpp as C
 import numpy as np
 import numpy.typing as npt
 
-from evokd.cpus import usable_cpus
+from evokd.cpus import usable_cores
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
 from evokd.teacher.vocabulary import Vocabulary
 
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
 ERROR = 4  # of ggml_log_level
-FLASH_AUTO = -1
+FLASH_AUTO, FLASH_OFF = -1, 0
+FLASH_FROM = 8192  # tokens of context from which plain attention takes too much memory
+LIFE = 50_000  # batches after which a context is made anew: some backends' memory grows
 NO_SLOT = 1  # what llama_decode returns when the memory has no place for the batch
 
 
@@ -62,20 +64,21 @@ class Engine:
         cells: tokens that the memory holds, over all sequences.
         longest: tokens that one sequence may have.
         batch: tokens that one batch may have.
-        sequences: sequences that may live at once; number 0 is for a shared prefix.
+        sequences: sequences that may live at once, numbered from 0.
         vocabulary: its tokens.
         context: llama.cpp's own, for samplers to read the last batch's logits.
     """
 
     def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool) -> None:
         _log.start(verbose=verbose)
+        self._path, self._settings = path, settings
         self._model = _load(path, settings)
+        self.context: Any = None
         try:
-            self.context = _make_context(self._model, path, settings)
+            self._renew()
         except BaseException:
             C.llama_model_free(self._model)
             raise
-        self._memory = C.llama_get_memory(self.context)
         self.vocabulary = Vocabulary(C.llama_model_get_vocab(self._model))
         self.cells: int = C.llama_n_ctx(self.context)
         self.longest: int = min(self.cells, C.llama_model_n_ctx_train(self._model))
@@ -93,7 +96,8 @@ class Engine:
 
     def close(self) -> None:
         """Free the context and the model. The engine must not be used again."""
-        C.llama_free(self.context)
+        if self.context:
+            C.llama_free(self.context)
         C.llama_model_free(self._model)
 
     def template(self) -> str:
@@ -112,11 +116,13 @@ class Engine:
     def clear(self) -> None:
         """Forget all sequences and whatever an interrupted call left in the batch."""
         self._filled = 0
+        if self.context is None or self._batches >= LIFE:
+            self._renew()
         C.llama_memory_clear(self._memory, False)
 
-    def share(self, sequence: int) -> None:
-        """Let a sequence begin with everything that sequence 0 holds."""
-        C.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+    def share(self, sequence: int, source: int = 0) -> None:
+        """Let a sequence begin with everything that another holds: 0, the shared prefix."""
+        C.llama_memory_seq_cp(self._memory, source, sequence, -1, -1)
 
     def drop(self, sequence: int) -> None:
         """Forget a sequence."""
@@ -130,12 +136,12 @@ class Engine:
         return self.batch - self._filled
 
     def add(
-        self, tokens: Sequence[int], start: int, *, sequences: Sequence[int], logits: bool
+        self, tokens: Sequence[int], start: int, *, sequences: Sequence[int], logits: int
     ) -> int:
         """Put tokens with positions from `start` into the batch; return the row of the last.
 
-        Each token belongs to all the sequences, which must be equal up to it. `logits` asks for
-        the last token's.
+        Each token belongs to all the sequences, which must be equal up to it. `logits` says how
+        many of the last tokens shall have theirs.
         """
         a, b = self._filled, self._filled + len(tokens)
         self._token[a:b] = tokens
@@ -143,9 +149,22 @@ class Engine:
         self._count[a:b] = len(sequences)
         self._ids[a:b, : len(sequences)] = sequences
         self._wanted[a:b] = 0
-        self._wanted[b - 1] = logits
+        self._wanted[b - logits : b] = 1
         self._filled = b
         return b - 1
+
+    def add_one_each(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
+    ) -> int:
+        """Put one token for each sequence into the batch, with logits; return the first's row."""
+        a, b = self._filled, self._filled + len(tokens)
+        self._token[a:b] = tokens
+        self._position[a:b] = positions
+        self._count[a:b] = 1
+        self._ids[a:b, 0] = sequences
+        self._wanted[a:b] = 1
+        self._filled = b
+        return a
 
     def decode(self) -> None:
         """Send the batch through the model and empty it.
@@ -155,6 +174,7 @@ class Engine:
             TeacherError: when llama.cpp fails.
         """
         self._batch.n_tokens, self._filled = self._filled, 0
+        self._batches += 1
         _log.complaint = ""
         code = C.llama_decode(self.context, self._batch)
         if code == NO_SLOT:
@@ -172,6 +192,15 @@ class Engine:
         """Return the logits of a row of the last batch: a view that the next batch overwrites."""
         pointer = C.llama_get_logits_ith(self.context, row)
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary.size,))
+
+    def _renew(self) -> None:
+        """Make the context, in place of the one there is."""
+        old, self.context = self.context, None
+        if old:
+            C.llama_free(old)
+        self.context = _make_context(self._model, self._path, self._settings)
+        self._memory = C.llama_get_memory(self.context)
+        self._batches = 0
 
     def _make_batch(self) -> None:
         """Lay out the arrays that C reads; `_ids` has a row of sequence numbers per token."""
@@ -199,7 +228,7 @@ class Engine:
 def _load(path: Path, settings: TeacherSettings) -> Any:
     C.llama_backend_init()
     params = C.llama_model_default_params()
-    params.n_gpu_layers = settings.gpu_layers
+    params.n_gpu_layers = -1 if settings.gpu_layers == "auto" else settings.gpu_layers
     model = C.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         why = _log.complaint or "llama.cpp gives no reason"
@@ -216,8 +245,8 @@ def _make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
     params.n_ctx = settings.context
     params.n_batch = params.n_ubatch = BATCH
     params.n_seq_max = _sequences(model, settings)
-    params.n_threads = params.n_threads_batch = settings.threads or usable_cpus()
-    params.flash_attn_type = FLASH_AUTO
+    params.n_threads = params.n_threads_batch = settings.threads or usable_cores()
+    params.flash_attn_type = _flash(settings)
     params.kv_unified = True
     params.no_perf = True
     context = C.llama_init_from_model(model, params)
@@ -228,6 +257,15 @@ def _make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
     return context
 
 
+def _flash(settings: TeacherSettings) -> int:
+    """On a CPU, flash attention takes each row by itself; plain attention multiplies matrices.
+
+    With 16 rows behind a shared prompt that is a step in two thirds of the time.
+    """
+    offloaded = settings.gpu_layers != 0 and C.llama_supports_gpu_offload()
+    return FLASH_AUTO if offloaded or settings.context > FLASH_FROM else FLASH_OFF
+
+
 def _sequences(model: Any, settings: TeacherSettings) -> int:
     """Scoring profits from as many as there can be; a recurrent model pays memory for each.
 
@@ -235,5 +273,5 @@ def _sequences(model: Any, settings: TeacherSettings) -> int:
     """
     most = min(int(C.llama_max_parallel_sequences()), BATCH, settings.context)
     if C.llama_model_is_recurrent(model) or C.llama_model_is_hybrid(model):
-        return min(settings.sequences + 1, most)
+        return min(settings.side_by_side + 1, most)
     return most

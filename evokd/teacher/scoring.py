@@ -1,65 +1,71 @@
-"""Score choices exactly, many texts side by side. Knows the engine's sequences, not the prompts.
+"""Score choices, many texts side by side. Knows the engine's sequences, not how prompts are made.
 
-Each choice of each text has a sequence of its own. What choices share, the prompt and their first
-tokens, is decoded once, as tokens that belong to several sequences; so one batch holds the ends
-of many prompts and all their choices.
+Each text has a sequence of its own, and each branch of its choices one that goes on from there:
+what choices share, the prompt and their first tokens, is decoded once. The first batch holds the
+ends of many prompts, the next ones the branches that `search` wants to see of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from evokd.teacher import OnScored, Scored
-from evokd.teacher.choices import Step, Tree, trees
+from evokd.teacher.choices import Tokens, Tree, tree
 from evokd.teacher.heads import groups
 from evokd.teacher.native import Engine, NoSlot
+from evokd.teacher.search import FEW, Search
 
-Choices = tuple[tuple[int, ...], ...]
+_Base = tuple[Tokens, tuple[Tokens, ...]]  # a prompt about an empty text, and choices
 
 
-def score(
-    engine: Engine,
-    prompts: Sequence[list[int]],
-    *,
-    choices: Sequence[Choices],
-    on_done: OnScored | None,
-) -> list[Scored]:
-    """Return the log-probabilities of every request's choices, in the order of the requests.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question in tokens.
+
+    Attributes:
+        prompt: at least one token.
+        choices: each without the end of the turn.
+        baseline: the prompt about an empty text, empty when nothing is taken off.
+        every: work out every choice; None means where they are few.
+    """
+
+    prompt: Tokens
+    choices: tuple[Tokens, ...]
+    baseline: Tokens = ()
+    every: bool | None = None
+
+
+def score(engine: Engine, asks: Sequence[Ask], *, on_done: OnScored | None) -> list[Scored]:
+    """Return the log-probabilities of every question's choices, in the order of the questions.
+
+    A baseline is worked out once for all questions that have it and the same choices; its tokens
+    count as decoded for the first of them.
 
     Args:
         engine: the model; its memory is cleared first.
-        prompts: the tokens of each request's prompt.
-        choices: the tokens of each request's choices, the end of the turn left out.
+        asks: the questions.
         on_done: called with the index and the result as each one ends.
 
     Raises:
         TeacherError: when a prompt and its choices do not fit, before anything is decoded.
     """
-    forest = {
-        c: trees(c, end=engine.vocabulary.end, most=engine.sequences - 1) for c in set(choices)
-    }
-    texts = [_Text(i, p, forest[c]) for i, (p, c) in enumerate(zip(prompts, choices, strict=True))]
-    for text in texts:
-        _check_room(engine, text)
-    results: dict[int, Scored] = {}
-    for group, shared in groups(prompts):
-        engine.clear()
-        engine.prefill(prompts[group[0]][:shared])
-        texts[min(group)].decoded += shared
-        for wave in _waves(engine, [texts[i] for i in sorted(group)], shared=shared):
-            for part in _decode_wave(engine, wave, shared=shared):
-                if not part.text.add(part):
-                    continue
-                index = part.text.index
-                results[index] = part.text.result()
-                if on_done:
-                    on_done(index, results[index])
-    return [results[i] for i in range(len(texts))]
+    forest = {c: tree(c, end=engine.vocabulary.end) for c in {ask.choices for ask in asks}}
+    first: dict[_Base, int] = {}
+    for i, ask in enumerate(asks):
+        if ask.baseline:
+            first.setdefault((ask.baseline, ask.choices), i)
+    for prompt, choices in (*((a.prompt, a.choices) for a in asks), *first):
+        _check_room(engine, prompt, forest[choices])
+    empty = [_Text(i, p, forest[c], every=True) for i, (p, c) in enumerate(first)]
+    bases = dict(zip(first, _all(engine, empty), strict=True))
+    texts = [_text(i, ask, forest[ask.choices], bases) for i, ask in enumerate(asks)]
+    for base, i in first.items():
+        texts[i].decoded += bases[base].decoded
+    return _all(engine, texts, on_done=on_done)
 
 
 def logprobs(row: npt.NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
@@ -69,130 +75,223 @@ def logprobs(row: npt.NDArray[np.float32], tokens: Sequence[int]) -> list[float]
     return [float(row[token]) - total for token in tokens]
 
 
+def _text(index: int, ask: Ask, choices: Tree, bases: dict[_Base, Scored]) -> _Text:
+    every = choices.size <= FEW if ask.every is None else ask.every
+    base = bases[ask.baseline, ask.choices].logprobs if ask.baseline else ()
+    return _Text(index, ask.prompt, choices, every=every, baseline=base)
+
+
+def _check_room(engine: Engine, prompt: Tokens, choices: Tree) -> None:
+    longest = len(prompt) + choices.deepest
+    if longest > engine.longest or longest + choices.forks > engine.cells:
+        what = f"a prompt of {len(prompt)} tokens with {choices.size} tokens of choices"
+        raise engine.too_long(what)
+
+
+def _all(engine: Engine, texts: Sequence[_Text], on_done: OnScored | None = None) -> list[Scored]:
+    """Finish the texts, those that begin alike together."""
+    results: dict[int, Scored] = {}
+    prompts = [[*text.prompt] for text in texts]
+    for group, shared in groups(prompts):
+        engine.clear()
+        engine.prefill(prompts[group[0]][:shared])
+        members = [texts[i] for i in sorted(group)]
+        members[0].decoded += shared
+        for wave in _waves(engine, members, shared=shared):
+            for text in _finished(engine, wave, shared=shared):
+                results[text.index] = text.result()
+                if on_done:
+                    on_done(text.index, results[text.index])
+    return [results[i] for i in range(len(texts))]
+
+
 @dataclass(slots=True)
 class _Text:
-    """A request while the parts of its choices come in."""
+    """A question on its way.
+
+    Attributes:
+        held: for each fork that is in the memory its sequence; the root's is the prompt's.
+    """
 
     index: int
-    prompt: list[int]
-    trees: list[Tree]
+    prompt: Tokens
+    choices: Tree
+    every: bool
+    baseline: tuple[float, ...] = ()
     decoded: int = 0
-    found: dict[int, float] = field(default_factory=dict)
+    search: Search = field(init=False)
+    held: dict[int, int] = field(init=False)
 
-    @property
-    def steps(self) -> int:
-        """Tokens of all its choices."""
-        return sum(len(path) for tree in self.trees for path in tree.paths)
+    def begin(self) -> None:
+        """Start, or start again."""
+        self.search = Search(self.choices, every=self.every, baseline=self.baseline)
+        self.held = {}
 
-    def add(self, part: _Part) -> bool:
-        """Take in a decoded part; return whether it was the last."""
-        self.found.update(zip(part.tree.numbers, part.sums(), strict=True))
-        self.decoded += part.cells
-        return len(self.found) == sum(len(tree.numbers) for tree in self.trees)
+    def way(self, number: int) -> tuple[int, Tokens]:
+        """Return the nearest fork in the memory on the way to a branch, and what to decode."""
+        branches = self.choices.branches
+        tokens = branches[number].read
+        at = branches[number].parent
+        while at not in self.held:
+            tokens = branches[at].tokens + tokens
+            at = branches[at].parent
+        return at, tokens
 
     def result(self) -> Scored:
-        """Return it all."""
-        sums = tuple(self.found[i] for i in range(len(self.found)))
-        return Scored(sums, len(self.prompt), self.steps, self.decoded)
+        """Return what is known."""
+        values, bounded = self.search.result()
+        lengths = self.choices.lengths
+        out = sum(lengths) - sum(lengths[i] for i in bounded)
+        return Scored(values, len(self.prompt), out, self.decoded, lengths, bounded)
 
 
 @dataclass(slots=True)
-class _Part:
-    """A text with one tree of its choices: what is decoded as a whole.
+class _Job:
+    """Tokens to decode in a sequence of their own: a prompt's end, or a branch.
 
     Attributes:
-        tail: the prompt behind the head that its group shares.
-        values: the log-probability of every step of the tree, as they come in.
+        start: position of the first.
+        rows: log-probabilities of what may follow, for each of the last tokens, as they come in.
     """
 
     text: _Text
-    tree: Tree
-    tail: list[int]
-    values: dict[Step, float] = field(default_factory=dict)
+    number: int
+    tokens: Tokens
+    start: int
+    sequence: int
+    rows: list[list[float]] = field(default_factory=list)
 
     @property
-    def cells(self) -> int:
-        """Tokens of memory that it needs."""
-        return len(self.tail) + len(self.tree.nodes) - 1
-
-    def sums(self) -> list[float]:
-        """Return the log-probability of each choice of the tree."""
-        return [sum(self.values[step] for step in path) for path in self.tree.paths]
+    def after(self) -> tuple[Tokens, ...]:
+        """What may follow each of the last tokens."""
+        return self.text.choices.branches[self.number].after
 
 
-def _check_room(engine: Engine, text: _Text) -> None:
-    for tree in text.trees:
-        depth = tree.nodes[-1].depth + 1
-        most, longest = len(tree.nodes) - 1, len(text.prompt) + depth
-        if longest > engine.longest or len(text.prompt) + most > engine.cells:
-            what = f"a prompt of {len(text.prompt)} tokens with {most} tokens of choices"
-            raise engine.too_long(what)
-
-
-def _waves(engine: Engine, texts: Sequence[_Text], *, shared: int) -> Iterator[list[_Part]]:
-    """Cut the texts' parts into runs that fit the memory, the sequences and, if possible, a batch.
+def _waves(engine: Engine, texts: Sequence[_Text], *, shared: int) -> Iterator[list[_Text]]:
+    """Cut texts into runs whose ends of prompts fit a batch, and all they hold the memory.
 
     More than a batch would gain nothing: each row pays for all tokens in the shared memory.
     """
-    room = min(engine.cells - shared, engine.batch)
-    wave: list[_Part] = []
-    sequences = cells = 0
-    for part in (_Part(t, tree, t.prompt[shared:]) for t in texts for tree in t.trees):
-        sequences += len(part.tree.numbers)
-        cells += part.cells
-        if wave and (sequences >= engine.sequences or cells > room):
+    wave: list[_Text] = []
+    ends = cells = deepest = 0
+    for text in texts:
+        end = len(text.prompt) - shared
+        ends, cells = ends + end, cells + end + text.choices.forks
+        deepest = max(deepest, text.choices.deepest)
+        full = shared + cells + deepest > engine.cells or ends > engine.batch
+        if wave and (full or len(wave) == engine.sequences // 2 - 1):
             yield wave
-            wave, sequences, cells = [], len(part.tree.numbers), part.cells
-        wave.append(part)
+            wave, deepest = [], text.choices.deepest
+            ends, cells = end, end + text.choices.forks
+        wave.append(text)
     if wave:
         yield wave
 
 
-def _decode_wave(engine: Engine, wave: list[_Part], *, shared: int) -> list[_Part]:
-    """Fill in the parts' values; in halves when the memory has no place for all at once."""
-    numbers = iter(range(1, engine.sequences))
-    owned = [tuple(islice(numbers, len(part.tree.numbers))) for part in wave]
+def _finished(engine: Engine, texts: Sequence[_Text], *, shared: int) -> Iterator[_Text]:
+    """Give the texts as they end; in halves when the memory has no place for all at once."""
+    wave = _Wave(engine, texts, shared=shared)
     try:
-        for sequence in (s for own in owned for s in own):
-            engine.share(sequence)
-        _decode(engine, wave, owned, start=shared)
-        return wave
+        yield from wave.ended()
+        return
     except NoSlot:
-        if len(wave) == 1:
+        if len(texts) == 1:
             raise
     finally:
-        for sequence in (s for own in owned for s in own):
-            engine.drop(sequence)
-    half = len(wave) // 2
-    first = _decode_wave(engine, wave[:half], shared=shared)
-    return first + _decode_wave(engine, wave[half:], shared=shared)
+        wave.close()
+    half = (len(wave.live) + 1) // 2
+    for part in filter(None, (wave.live[:half], wave.live[half:])):
+        yield from _finished(engine, part, shared=shared)
 
 
-def _decode(
-    engine: Engine, wave: list[_Part], owned: Sequence[Sequence[int]], *, start: int
-) -> None:
-    """Send the parts through the model, a batch at a time, and read what their steps need."""
-    places: list[tuple[_Part, int, int]] = []
+class _Wave:
+    """Texts whose prompts are in the memory together."""
 
-    def flush() -> None:
-        engine.decode()
-        for part, number, place in places:
-            follow = part.tree.nodes[number].follow
-            for token, value in zip(follow, logprobs(engine.logits(place), [*follow]), strict=True):
-                part.values[number, token] = value
-        places.clear()
+    def __init__(self, engine: Engine, texts: Sequence[_Text], *, shared: int) -> None:
+        self.engine = engine
+        self.shared = shared
+        self.live = list(texts)
+        self.free = list(range(engine.sequences - 1, 0, -1))
+        forks = sum(len(t.prompt) - shared + t.choices.forks for t in texts)
+        self.room = min(engine.batch, engine.cells - shared - forks)  # for branches, in tokens
+        for text in texts:
+            text.begin()
 
-    for part, own in zip(wave, owned, strict=True):
-        end = start + len(part.tail)
-        for number, node in enumerate(part.tree.nodes):
-            tokens = [node.token] if number else part.tail
-            at = end + node.depth if number else start
-            sequences = [own[m] for m in node.members]
+    def ended(self) -> Iterator[_Text]:
+        """Go on until every text has ended; give each as it ends."""
+        self._decode([self._opening(text) for text in self.live if text.search.open])
+        while self.live:
+            wanted = [(text, text.search.wanted()) for text in self.live]
+            for text, numbers in wanted:
+                if not numbers:
+                    self._forget(text, [*text.held])
+                    self.live.remove(text)
+                    yield text
+            self._decode(self._branches(wanted))
+
+    def close(self) -> None:
+        """Leave the memory as it was."""
+        for sequence in {*range(1, self.engine.sequences)} - {*self.free}:
+            self.engine.drop(sequence)
+
+    def _opening(self, text: _Text) -> _Job:
+        tokens, sequence = text.prompt[self.shared :], self.free.pop()
+        self.engine.share(sequence)
+        return _Job(text, 0, tokens, self.shared, sequence)
+
+    def _branches(self, wanted: Sequence[tuple[_Text, list[int]]]) -> list[_Job]:
+        """Return the next branches, as many as there is room for."""
+        if not self.free:  # forks can be decoded again, with what is below them
+            for text in self.live:
+                self._forget(text, [number for number in text.held if number])
+        jobs: list[_Job] = []
+        room = self.room
+        for text, number in ((text, number) for text, numbers in wanted for number in numbers):
+            fork, tokens = text.way(number)
+            if not self.free or (jobs and len(tokens) > room):
+                break
+            sequence = self.free.pop()
+            self.engine.share(sequence, text.held[fork])
+            branch = text.choices.branches[number]
+            start = len(text.prompt) + branch.depth + len(branch.read) - len(tokens)
+            jobs.append(_Job(text, number, tokens, start, sequence))
+            room -= len(tokens)
+        return jobs
+
+    def _decode(self, jobs: Sequence[_Job]) -> None:
+        """Send tokens through the model, a batch at a time, and hand on what is read."""
+        parts: list[tuple[_Job, int, int]] = []
+        for job in jobs:
+            tokens, at = job.tokens, job.start
             while tokens:
-                if not engine.room:
-                    flush()
-                now, tokens = tokens[: engine.room], tokens[engine.room :]
-                place = engine.add(now, at, sequences=sequences, logits=not tokens)
+                if not self.engine.room:
+                    self._read(parts)
+                now, tokens = tokens[: self.engine.room], tokens[self.engine.room :]
+                rows = max(0, min(len(now), len(job.after) - len(tokens)))
+                place = self.engine.add(now, at, sequences=(job.sequence,), logits=rows)
+                parts.append((job, rows, place))
                 at += len(now)
-            places.append((part, number, place))
-    flush()
+        if parts:
+            self._read(parts)
+        for job in jobs:
+            job.text.decoded += len(job.tokens)
+            job.text.search.take(job.number, job.rows)
+            job.text.held[job.number] = job.sequence
+            if not job.text.choices.branches[job.number].below:
+                self._forget(job.text, [job.number])
+
+    def _read(self, parts: list[tuple[_Job, int, int]]) -> None:
+        """Decode the batch; take the log-probabilities from it."""
+        self.engine.decode()
+        for job, rows, place in parts:
+            for row in range(place + 1 - rows, place + 1):
+                after = job.after[len(job.rows)]
+                job.rows.append(logprobs(self.engine.logits(row), after))
+        parts.clear()
+
+    def _forget(self, text: _Text, numbers: Sequence[int]) -> None:
+        """Take what a text holds out of the memory."""
+        for number in numbers:
+            sequence = text.held.pop(number)
+            self.engine.drop(sequence)
+            self.free.append(sequence)

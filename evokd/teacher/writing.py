@@ -1,30 +1,37 @@
 """Write many replies side by side. Knows the engine's sequences, not how prompts are made.
 
-Every step puts one token of each live row into one batch, beside the prompts of rows that have
-just begun; a row that ends makes place for the next in the queue at once.
+Every step puts one token of each live row into one batch, beside parts of the prompts of rows
+that have just begun; a row that ends makes place for the next in the queue at once. What prompts
+share is decoded once. Rows are let in by what they will probably need, not by the most that they
+may: where that was too little, the youngest wait again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import repeat
 
 from evokd.teacher import Generate, OnWritten, Written
-from evokd.teacher.heads import common_head
+from evokd.teacher.heads import Head, plan
 from evokd.teacher.native import Engine, NoSlot
-from evokd.teacher.sampling import Sampler
+from evokd.teacher.replying import Reply, Thoughts
+from evokd.teacher.strands import Strand, Strands
 
 LEAST = 16  # tokens of room for a reply below which a prompt counts as too long
+LEVELS = 8  # heads that may go on from one another
+MARGIN = 32  # tokens that a row is expected to go on for, at least
+SHARE = 2  # prompts get this part of a batch while replies are being written
 
 
 def write(
     engine: Engine,
-    prompts: Sequence[list[int]],
+    prompts: Sequence[Sequence[int]],
     *,
     requests: Sequence[Generate],
     side_by_side: int,
     on_done: OnWritten | None,
+    thoughts: Sequence[Thoughts | None] = (),
 ) -> list[Written]:
     """Return the replies in the order of the requests.
 
@@ -34,80 +41,78 @@ def write(
         requests: how to sample.
         side_by_side: how many replies may be under way at once.
         on_done: called with the index and the reply as each one ends.
+        thoughts: of each request, whether its reply may begin with a thinking part, which gets
+            as many tokens again; empty means that none does.
 
     Raises:
         TeacherError: when a prompt leaves no room for a reply, before anything is decoded.
     """
-    most = [_room(engine, p, wanted=r.max_tokens) for p, r in zip(prompts, requests, strict=True)]
-    shared = common_head(prompts)
-    engine.clear()
-    engine.prefill(prompts[0][:shared] if prompts else [])
-    rows = [_Row(i, p[shared:], most[i], requests[i]) for i, p in enumerate(prompts)]
-    if rows:
-        rows[0].decoded = shared
-    desk = _Desk(engine, rows, shared=shared, side_by_side=side_by_side)
+    levels = min(LEVELS, engine.sequences - 2)  # one for a row, and one more to grow beside it
+    empty = [
+        Reply(
+            request,
+            engine.vocabulary,
+            most=_room(engine, prompt, request, thought),
+            thoughts=thought,
+        )
+        for prompt, request, thought in zip(
+            prompts, requests, thoughts or repeat(None), strict=False
+        )
+    ]
+    rows = [_Row(i, prompts[i], empty[i], head) for i, head in plan(prompts, levels=levels)]
+    desk = _Desk(engine, rows, side_by_side=side_by_side)
     replies: dict[int, Written] = {}
     try:
         for row in desk.ended():
-            replies[row.index] = _written(engine, row, tokens_in=len(prompts[row.index]))
+            reply = replies[row.index] = row.reply.written(tokens_in=len(row.prompt))
             if on_done:
-                on_done(row.index, replies[row.index])
+                on_done(row.index, reply)
     finally:
         desk.close()
     return [replies[i] for i in range(len(prompts))]
 
 
-@dataclass(slots=True)
-class _Row:
-    """A request on its way.
+class _Row(Strand):
+    """A request on its way: its prompt, then its reply so far."""
 
-    Attributes:
-        tokens: what follows the shared prefix: its own prompt, then its reply so far.
-        most: tokens that the reply may have.
-        done: how many of `tokens` are in the memory.
-        decoded: tokens that went through the model for it.
-    """
+    __slots__ = ("head", "index", "prompt", "reply")
 
-    index: int
-    tokens: list[int]
-    most: int
-    request: Generate
-    reply: list[int] = field(default_factory=list)
-    done: int = 0
-    decoded: int = 0
-    sequence: int = 0
-    sampler: Sampler | None = None
+    def __init__(self, index: int, prompt: Sequence[int], reply: Reply, head: Head | None) -> None:
+        super().__init__([])
+        self.index = index
+        self.prompt = prompt
+        self.reply = reply
+        self.head = head
 
-    @property
-    def cells(self) -> int:
-        """Tokens of memory that it may come to need."""
-        return len(self.tokens) - len(self.reply) + self.most
 
-    def draw(self, engine: Engine, place: int) -> int:
-        """Draw its next token from a row of the last batch."""
-        if self.sampler is None:
-            self.sampler = Sampler(self.request)
-        return self.sampler.draw(engine.context, place)
+class _OpenHead(Strand):
+    """A head that is in the memory, or on its way there; `reply` is the one that pays for it."""
 
-    def close(self) -> None:
-        """Free its sampler."""
-        if self.sampler is not None:
-            self.sampler.close()
-            self.sampler = None
+    __slots__ = ("head", "reply")
+
+    def __init__(self, head: Head, reply: Reply) -> None:
+        super().__init__(head.tokens)
+        self.head = head
+        self.reply = reply
 
 
 class _Desk:
     """The rows that are being written, and those that wait for a place."""
 
-    def __init__(
-        self, engine: Engine, rows: Sequence[_Row], *, shared: int, side_by_side: int
-    ) -> None:
+    def __init__(self, engine: Engine, rows: Sequence[_Row], *, side_by_side: int) -> None:
         self.engine = engine
-        self.shared = shared
+        self.strands = Strands(engine)
+        self.most = side_by_side
         self.waiting = deque(rows)
-        self.live: list[_Row] = []
-        self.full = False  # the memory refused a batch, and no row has ended since
-        self.free = list(range(min(side_by_side, engine.sequences - 1), 0, -1))
+        self.live: list[_Row] = []  # in the order in which they came
+        self.heads: list[_OpenHead] = []  # each goes on from the one before
+        # Every live row is in one of these, and every head whose tokens are not all in the memory.
+        self.reading: list[_Row | _OpenHead] = []  # prompts that are not yet all in the memory
+        self.writing: list[_Row] = []  # rows of which only the last token is missing
+        self.full = False  # there is no memory for more, and no row has ended since
+        # How long replies become: half of the most they may have, until some have ended.
+        self.length = sum(row.reply.most for row in rows) / (2 * max(len(rows), 1))
+        self.seen = 1
 
     def ended(self) -> Iterator[_Row]:
         """Go on until every row has ended; give each as it ends."""
@@ -120,84 +125,161 @@ class _Desk:
     def close(self) -> None:
         """Free what interrupted rows still hold."""
         for row in (*self.live, *self.waiting):
-            row.close()
+            row.reply.close()
+
+    # -- coming and going ---------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Let rows in while the memory can hold all that the live ones may come to need."""
-        if self.full:
-            return
-        used = self.shared + sum(row.cells for row in self.live)
-        while self.waiting and self.free and used + self.waiting[0].cells <= self.engine.cells:
-            row = self.waiting.popleft()
-            row.sequence, row.done = self.free.pop(), 0
-            self.engine.share(row.sequence)
-            used += row.cells
+        """Let rows in as long as there is room for what they will probably need."""
+        while self.waiting and not self.full and len(self.live) < self.most:
+            row = self.waiting[0]
+            parked = bool(row.reply.tokens)
+            if not self.strands.numbers or not (parked or self._heads_ready(row)):
+                return
+            above = self._longest_head(row)
+            row.tokens = [*row.prompt, *row.reply.tokens]
+            row.done = above.done if above else 0
+            if self.live and sum(map(self._expected, (row, *self.live))) > self.strands.left:
+                self.full = True
+                return
+            self.strands.open(self.waiting.popleft(), above)
             self.live.append(row)
+            self.reading.append(row)
+
+    def _heads_ready(self, row: _Row) -> bool:
+        """Return whether all heads of a row are in the memory; if not, see to the next of them."""
+        chain = row.head.chain if row.head else []
+        while self.heads and self.heads[-1].head not in chain:
+            self._close(self.heads.pop())
+        if self.heads and self.heads[-1].missing:
+            return False
+        if len(self.heads) == len(chain):
+            return True
+        head = _OpenHead(chain[len(self.heads)], row.reply)
+        above = self.heads[-1] if self.heads else None
+        if self.live and head.missing - (above.done if above else 0) > self.strands.left:
+            self.full = True
+            return False
+        self.strands.open(head, above)
+        self.heads.append(head)
+        self.reading.append(head)
+        return False
+
+    def _longest_head(self, row: _Row) -> _OpenHead | None:
+        """Return what a row can go on from; for one that was parked its heads may be gone."""
+        chain = row.head.chain if row.head else []
+        ready = [head for head in self.heads if head.head in chain and not head.missing]
+        return ready[-1] if ready else None
+
+    def _expected(self, row: _Row) -> float:
+        """Return the tokens of memory that a row will probably still need."""
+        reply = row.reply
+        written = len(reply.tokens)
+        return row.missing + min(reply.most - written, max(MARGIN, self.length - written))
+
+    def _give_way(self) -> None:
+        """Free memory: a head that no row has gone on from, or else the youngest row.
+
+        The row will go on from the tokens that it has.
+
+        Raises:
+            NoSlot: when only one row is left.
+        """
+        self.full = True
+        if self.live and self.heads and self.heads[-1].users == 1:
+            self._close(self.heads.pop())
+        elif len(self.live) > 1:
+            row = self.live.pop()
+            self._close(row)
+            self.waiting.appendleft(row)
+        else:
+            raise NoSlot("the teacher's memory is full", "raise teacher.context")
+
+    def _leave(self, row: _Row) -> None:
+        self.live.remove(row)
+        self._close(row)
+        self.full = False
+        self.seen += 1
+        self.length += (len(row.reply.tokens) - self.length) / self.seen
+        row.reply.close()
+
+    def _close(self, strand: _Row | _OpenHead) -> None:
+        if strand in self.reading:
+            self.reading.remove(strand)
+        elif isinstance(strand, _Row):
+            self.writing.remove(strand)
+        self.strands.close(strand)
+        strand.tokens = []
+
+    # -- a step -------------------------------------------------------------------------------
 
     def _step(self) -> list[_Row]:
         """Decode one batch, draw a token for each row whose tokens are all in, return the ended."""
-        parts = [(row, *self._add(row)) for row in self.live if self.engine.room]
+        while self.strands.left < max(len(self.writing), 1):
+            self._give_way()
+        rows = self.writing
+        if rows:
+            self.engine.add_one_each(
+                [row.tokens[-1] for row in rows],
+                [row.done for row in rows],
+                [row.sequence for row in rows],
+            )
+        parts = self._add_prompts()
         try:
             self.engine.decode()
-        except NoSlot:
-            if len(self.live) == 1:
-                raise
-            self._park()
+        except NoSlot:  # the count says otherwise: the memory of this model has rules of its own
+            self._give_way()
             return []
-        ended = []
-        for row, count, place in parts:
-            row.done += count
-            row.decoded += count
-            if row.done < len(row.tokens):
+        for row in rows:
+            self.strands.grow(row, 1)
+            row.reply.decoded += 1
+        drawing = list(enumerate(rows))
+        for strand, size, place in parts:
+            self.strands.grow(strand, size)
+            strand.reply.decoded += size
+            if strand.missing:
                 continue
-            token = row.draw(self.engine, place)
-            row.reply.append(token)
-            row.tokens.append(token)
-            if len(row.reply) == row.most or self.engine.vocabulary.ends(token):
-                ended.append(row)
-        return ended
+            self.reading.remove(strand)
+            if isinstance(strand, _Row):
+                rows.append(strand)
+                drawing.append((place, strand))
+        return [row for place, row in drawing if self._draw(row, place)]
 
-    def _add(self, row: _Row) -> tuple[int, int]:
-        """Put the row's next tokens into the batch; return how many, and the place of the last."""
-        next_ = row.tokens[row.done : row.done + self.engine.room]
-        complete = row.done + len(next_) == len(row.tokens)
-        place = self.engine.add(
-            next_, self.shared + row.done, sequences=(row.sequence,), logits=complete
-        )
-        return len(next_), place
+    def _add_prompts(self) -> list[tuple[_Row | _OpenHead, int, int]]:
+        """Fill up the batch with prompts; return what of whom, and the place of the last token."""
+        rows = len(self.writing)
+        room = min(self.engine.room, self.strands.left - rows)
+        if rows:
+            room = min(room, self.engine.batch // SHARE)
+        parts = []
+        for strand in self.reading:
+            size = min(room, strand.missing)
+            if not size:
+                break
+            part = strand.tokens[strand.done : strand.done + size]
+            wanted = isinstance(strand, _Row) and size == strand.missing
+            place = self.engine.add(part, strand.done, sequences=(strand.sequence,), logits=wanted)
+            parts.append((strand, size, place))
+            room -= size
+        return parts
 
-    def _park(self) -> None:
-        """Send the youngest row back to wait; it will go on from the tokens that it has."""
-        row = self.live[-1]
-        self._vacate(row)
-        self.full = True
-        self.waiting.appendleft(row)
-
-    def _leave(self, row: _Row) -> None:
-        self._vacate(row)
-        self.full = False
-        row.close()
-
-    def _vacate(self, row: _Row) -> None:
-        self.live.remove(row)
-        self.engine.drop(row.sequence)
-        self.free.append(row.sequence)
+    def _draw(self, row: _Row, place: int) -> bool:
+        """Draw a row's next token; return whether its reply has ended."""
+        known = len(row.reply.tokens)
+        row.reply.draw(self.engine.context, place)
+        row.tokens += row.reply.tokens[known:]
+        if row.missing > 1 and not row.reply.ended:  # what ends its thoughts has to be read
+            self.writing.remove(row)
+            self.reading.append(row)
+        return row.reply.ended
 
 
-def _room(engine: Engine, prompt: list[int], *, wanted: int) -> int:
+def _room(
+    engine: Engine, prompt: Sequence[int], request: Generate, thoughts: Thoughts | None
+) -> int:
     """Return how long the reply may become; it shrinks where the context ends."""
+    wanted = request.max_tokens * (2 if thoughts else 1)
     room = engine.longest - len(prompt)
     if room >= min(wanted, LEAST):
         return min(wanted, room)
     raise engine.too_long(f"a prompt of {len(prompt)} tokens, with {LEAST} for the reply,")
-
-
-def _written(engine: Engine, row: _Row, *, tokens_in: int) -> Written:
-    ended = engine.vocabulary.ends(row.reply[-1])
-    return Written(
-        text=engine.vocabulary.text(row.reply[:-1] if ended else row.reply),
-        finish="stop" if ended else "length",
-        tokens_in=tokens_in,
-        tokens_out=len(row.reply),
-        decoded=row.decoded,
-    )

@@ -1,0 +1,40 @@
+"""What trains the students of a run. Loads torch when it is first used, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evokd.examples import Example
+from evokd.loop import Fitted, OnStep
+from evokd.task import Task
+
+
+class EncoderLearner:
+    """Trains the task's encoder with `evokd.student`; torch is loaded here and not before."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def fit(
+        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
+    ) -> Fitted:
+        """See `evokd.loop.Learner`."""
+        from evokd.student import fit
+
+        return fit(
+            examples, self.task.names, self.task.student, epochs=epochs, seed=seed, on_step=on_step
+        )
+
+    def load(self, folder: Path) -> Fitted:
+        """See `evokd.loop.Learner`."""
+        from evokd.student import load_student
+
+        settings = self.task.student
+        return load_student(folder, device=settings.device, threads=settings.threads)
+
+    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
+        """Label texts by the nearest centroid of untrained embeddings."""
+        from evokd.student import centroid_predict
+
+        return centroid_predict(examples, texts, labels=self.task.names, settings=self.task.student)

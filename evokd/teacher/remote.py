@@ -1,0 +1,162 @@
+"""One server, asked one request at a time: a reply, or the log-probabilities of choices."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from evokd.teacher import Generate, Message, Score, Scored, Written
+from evokd.teacher import dialect as chat
+from evokd.teacher import token_questions as ask
+from evokd.teacher.dialect import Dialect
+from evokd.teacher.remote_scoring import (
+    MARGIN,
+    ByTexts,
+    ByTokens,
+    Next,
+    Piece,
+    Values,
+    best_first,
+    one_hot,
+)
+from evokd.teacher.wire import Wire
+
+TOP = {"llama-server": 200, "llama-cpp-python": 200, "vllm": 20}  # 20 is the most that vLLM gives
+
+
+class Remote:
+    """A recognised server. All of it runs in one event loop, many requests side by side."""
+
+    def __init__(self, wire: Wire, dialect: Dialect) -> None:
+        self.wire, self.dialect = wire, dialect
+        self._paths: dict[str, tuple[int, ...]] = {}
+        self._baselines: dict[tuple[tuple[Message, ...], tuple[str, ...]], Values] = {}
+        self._turn = asyncio.Lock()
+
+    async def write(self, request: Generate) -> Written:
+        """Return a sampled reply."""
+        return chat.reply_of(await self._chat(chat.generate_body(self.dialect, request)))
+
+    async def score(self, request: Score) -> Scored:
+        """Return the choices' log-probabilities, calibrated where that is asked for."""
+        meter = _Meter()
+        margin = math.inf if request.search == "all" else MARGIN
+        usual = await self._usual(request)
+        if usual:
+            margin += max(usual) - min(usual)
+        values = await self._values(request.messages, request.choices, margin=margin, meter=meter)
+        logprobs = values.logprobs
+        if usual:
+            logprobs = tuple(v - u for v, u in zip(logprobs, usual, strict=True))
+        known = [self._paths.get(choice, ()) for choice in request.choices]
+        lengths = tuple(len(path) + 1 for path in known) if all(known) else ()
+        counts = (meter.prompt, meter.answer, meter.decoded)
+        return Scored(logprobs, *counts, lengths=lengths, bounded=values.bounded)
+
+    async def _usual(self, request: Score) -> tuple[float, ...]:
+        """Return what the choices get about an empty text; nothing where that is not wanted."""
+        if not request.baseline or self.dialect.way == "answer":
+            return ()
+        key = (request.baseline, request.choices)
+        async with self._turn:
+            if key not in self._baselines:
+                self._baselines[key] = await self._values(*key, margin=math.inf, meter=_Meter())
+        return self._baselines[key].logprobs
+
+    async def _values(
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        *,
+        margin: float,
+        meter: _Meter,
+    ) -> Values:
+        if self.dialect.way == "answer":
+            answer = await self._chat(chat.choice_body(self.dialect, messages, choices))
+            meter.add(answer)
+            return one_hot(choices, chat.answer_of(answer))
+        if self.dialect.way == "texts":
+            force = partial(self._force, messages, meter)
+            return await best_first(ByTexts(choices, force), len(choices), margin=margin)
+        prompt = await self._prompt(messages)
+        paths = [await self._path(text) for text in choices]
+        told = _Told(self.wire, self.dialect, meter, prompt, paths, choices)
+        search = ByTokens(paths, told.after, told.whole)
+        return await best_first(search, len(choices), margin=margin)
+
+    async def _force(
+        self, messages: Sequence[Message], meter: _Meter, choices: Sequence[str]
+    ) -> tuple[str, list[Piece]]:
+        body = chat.force_body(self.dialect, messages, choices, top=TOP[self.dialect.server])
+        answer = await self._chat(body)
+        meter.add(answer)
+        return chat.reply_of(answer).text, chat.texts_after(answer)
+
+    async def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        question = ask.prompt_question(self.wire.address, self.dialect, messages)
+        answer = await self.wire.ask(*question)
+        if "tokens" in answer:
+            return list(answer["tokens"])
+        return await self._tokens(answer["prompt"], prompt=True)
+
+    async def _path(self, text: str) -> tuple[int, ...]:
+        if text not in self._paths:
+            self._paths[text] = tuple(await self._tokens(text, prompt=False))
+        return self._paths[text]
+
+    async def _tokens(self, text: str, *, prompt: bool) -> list[int]:
+        question = ask.text_question(self.wire.address, self.dialect, text, prompt=prompt)
+        return list((await self.wire.ask(*question))["tokens"])
+
+    async def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self.wire.ask(f"{self.wire.address.base}/chat/completions", body)
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Tokens of all questions about one request; its prompt counts once in `prompt`."""
+
+    prompt: int = 0
+    answer: int = 0
+    decoded: int = 0
+
+    def add(self, answer: dict[str, Any]) -> None:
+        usage = chat.usage_of(answer)
+        self.prompt = self.prompt or usage.prompt
+        self.answer += usage.answer
+        self.decoded += usage.prompt - usage.cached + usage.answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a server tells of the tokens behind one prompt."""
+
+    wire: Wire
+    dialect: Dialect
+    meter: _Meter
+    prompt: Sequence[int]
+    paths: Sequence[tuple[int, ...]]
+    choices: Sequence[str]
+
+    async def after(self, path: tuple[int, ...], most: int) -> list[Next]:
+        """Return so many likeliest tokens in a row behind some tokens, and what else is likely."""
+        tokens, top = (*self.prompt, *path), TOP[self.dialect.server]
+        address = self.wire.address
+        question = ask.next_question(address, self.dialect, tokens, most=most, top=top)
+        return ask.tokens_after(await self._metered(question))
+
+    async def whole(self, number: int) -> float:
+        """Return the log-probability of all of a choice's tokens."""
+        path, text = self.paths[number], self.choices[number]
+        address = self.wire.address
+        question = ask.forced_question(address, self.dialect, self.prompt, text=text, path=path)
+        return ask.forced_total(await self._metered(question), path)
+
+    async def _metered(self, question: ask.Question) -> dict[str, Any]:
+        answer = await self.wire.ask(*question)
+        self.meter.add(answer)
+        return answer

@@ -1,0 +1,207 @@
+"""The nano student: a vector a token, their mean, and a small head. Microseconds a text.
+
+Made as model2vec makes its static models: every token of the vocabulary is put through the
+student's encoder alone, the vectors are cut to their main directions and weighted by how rare the
+token is. Head and vectors are then trained to answer as the student does. It sees no word order:
+a student that does not beat it has not earned its size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import AutoModel
+
+from export.nano_onnx import write_nano_onnx
+from export.quantize import PLAIN, quantize
+from serving import layout
+from serving.layout import Manifest, StudentFiles, write_manifest
+
+AT_ONCE = 512  # tokens of the vocabulary that go through the encoder in a batch
+COPIED = (layout.TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NanoShape:
+    """How large it is and how it is trained.
+
+    Attributes:
+        size: numbers in a token's vector.
+        hidden: units of the hidden layer.
+        drop: share of a text's tokens that a training step leaves out, so that no word is the
+            only sign of a label.
+    """
+
+    size: int = 128
+    hidden: int = 128
+    epochs: int = 30
+    batch: int = 32
+    learning_rate: float = 3e-3
+    drop: float = 0.2
+
+
+def make_nano(
+    student: Path,
+    out: Path,
+    *,
+    texts: Sequence[str],
+    probabilities: NDArray[Any],
+    shape: NanoShape = NanoShape(),
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Manifest:
+    """Distil a sealed student into a nano student in the folder `out`, which is replaced.
+
+    Args:
+        texts: what to learn from; never test texts.
+        probabilities: what the student says of them, [texts, labels].
+        on_step: called with the steps done and all of them.
+    """
+    manifest = layout.read_manifest(student)
+    files = StudentFiles(student)
+    tokenizer = _tokenizer(files.tokenizer, manifest.max_length)
+    table = token_vectors(student, tokenizer, size=shape.size)
+    net = _Net(torch.from_numpy(table), shape, labels=len(manifest.labels), seed=seed)
+    _train(net, _ids(tokenizer, texts), probabilities, shape=shape, seed=seed, on_step=on_step)
+    aside = out.with_name(f".{out.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / "onnx").mkdir(parents=True)
+    for name in COPIED:
+        if (student / name).is_file():
+            shutil.copyfile(student / name, aside / name)
+    config = {"model_type": "evokd-nano", "id2label": dict(enumerate(manifest.labels))}
+    (aside / layout.CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_nano_onnx(aside / layout.ONNX, net.arrays())
+    quantize(aside / layout.ONNX, aside / layout.INT8, rung=PLAIN)
+    made = replace(
+        manifest,
+        name=f"{manifest.name}-nano",
+        serve=layout.INT8,
+        base_model=f"static vectors of {manifest.base_model}",
+        scores={},
+        gate={},
+        training={**manifest.training, "distilled from": manifest.name},
+    )
+    sealed = write_manifest(aside, made)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(aside, out)
+    return sealed
+
+
+def token_vectors(student: Path, tokenizer: Tokenizer, *, size: int) -> NDArray[np.float32]:
+    """Return a vector of every token, [vocabulary, size], rare tokens longer than common ones.
+
+    A token's place in the vocabulary stands for its rank by frequency (Zipf's law), as it does in
+    WordPiece vocabularies.
+    """
+    model = AutoModel.from_pretrained(student, local_files_only=True).eval()
+    count = tokenizer.get_vocab_size()
+    frame = tokenizer.encode("").ids
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, count, AT_ONCE):
+            tokens = torch.arange(start, min(start + AT_ONCE, count))
+            ids = torch.tensor([frame]).repeat(len(tokens), 1)
+            ids = torch.cat([ids[:, :1], tokens[:, None], ids[:, 1:]], dim=1)
+            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            rows.append(hidden.mean(dim=1))
+    vectors = torch.cat(rows).double()
+    vectors -= vectors.mean(dim=0)
+    _, _, directions = torch.linalg.svd(vectors.T @ vectors)
+    cut = vectors @ directions[: min(size, vectors.shape[1])].T
+    cut /= cut.norm(dim=1).mean()
+    rarity = torch.log(torch.arange(1, count + 1, dtype=torch.float64) + 1)
+    weighted: NDArray[np.float32] = (cut * (rarity / rarity.mean())[:, None]).float().numpy()
+    return weighted
+
+
+class _Net(torch.nn.Module):
+    """Mean of vectors, one hidden layer, logits. Only tokens that are seen are trained."""
+
+    def __init__(self, table: torch.Tensor, shape: NanoShape, *, labels: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.table = torch.nn.Embedding.from_pretrained(table, freeze=False, sparse=True)
+        self.hidden = torch.nn.Linear(table.shape[1], shape.hidden)
+        self.head = torch.nn.Linear(shape.hidden, labels)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return logits [texts, labels] of token ids and their mask, both [texts, length]."""
+        mean = (self.table(ids) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        logits: torch.Tensor = self.head(torch.relu(self.hidden(mean)))
+        return logits
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return its weights: table, and (weight [in, out], bias) of both layers."""
+        return {
+            "table": self.table.weight.detach().numpy(),
+            "hidden": self.hidden.weight.detach().T.contiguous().numpy(),
+            "hidden_bias": self.hidden.bias.detach().numpy(),
+            "head": self.head.weight.detach().T.contiguous().numpy(),
+            "head_bias": self.head.bias.detach().numpy(),
+        }
+
+
+def _train(
+    net: _Net,
+    ids: list[list[int]],
+    probabilities: NDArray[Any],
+    *,
+    shape: NanoShape,
+    seed: int,
+    on_step: OnStep | None,
+) -> None:
+    goals = torch.from_numpy(np.asarray(probabilities, dtype=np.float32))
+    rest = [*net.hidden.parameters(), *net.head.parameters()]
+    optimisers = (
+        torch.optim.SparseAdam(net.table.parameters(), lr=shape.learning_rate),
+        torch.optim.AdamW(rest, lr=shape.learning_rate, weight_decay=0.01),
+    )
+    chance = np.random.default_rng(seed)
+    per_epoch = -(-len(ids) // shape.batch)
+    total = per_epoch * shape.epochs
+    for step in range(total):
+        if step % per_epoch == 0:
+            order = chance.permutation(len(ids))
+        part = order[(step % per_epoch) * shape.batch :][: shape.batch]
+        tokens, mask = _padded([ids[i] for i in part])
+        kept = mask * torch.from_numpy((chance.random(mask.shape) >= shape.drop).astype(np.float32))
+        logits = net(tokens, torch.where(kept.sum(1, keepdim=True) > 0, kept, mask))
+        loss = torch.nn.functional.cross_entropy(logits, goals[torch.from_numpy(part)])
+        for optimiser in optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = shape.learning_rate * (1 - step / total)
+            optimiser.step()
+        if on_step:
+            on_step(step + 1, total)
+
+
+def _padded(rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    length = max(map(len, rows))
+    tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+    mask = torch.tensor([[1.0] * len(row) + [0.0] * (length - len(row)) for row in rows])
+    return tokens, mask
+
+
+def _tokenizer(path: Path, max_length: int) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]

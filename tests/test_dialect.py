@@ -1,0 +1,146 @@
+"""Which server answers, and how each kind is asked and understood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import user
+from faulty_server import Asked, Pauses, Reply, Serve, Server, asks, pauses, serve, teacher
+from toy_servers import (
+    chat,
+    llama_server,
+    models,
+    plain,
+    vllm,
+)
+
+from evokd.errors import TeacherError
+from evokd.teacher import Generate, Written
+from evokd.teacher.grammar import choice
+
+__all__ = ["pauses", "serve"]
+
+
+def test_nobody_there_is_said_at_once(pauses: Pauses) -> None:
+    with Server(plain) as server:
+        url = server.url
+    with pytest.raises(TeacherError, match="no server answers") as caught:
+        teacher(url, pauses)
+    assert "llama-server" in caught.value.hint
+    assert not pauses.taken
+
+
+def test_of_several_models_one_must_be_named(serve: Serve, pauses: Pauses) -> None:
+    server = serve(lambda a: models("one", "org/two") if a.path == "/v1/models" else plain(a))
+    with pytest.raises(TeacherError, match=r"has 2 models: one, org/two") as caught:
+        teacher(server.url, pauses)
+    assert caught.value.hint.endswith("/v1#MODEL")
+    with pytest.raises(TeacherError, match="has no model three"):
+        teacher(f"{server.url}#three", pauses)
+    with teacher(f"{server.url}#org/two", pauses) as opened:
+        opened.generate(asks(1))
+        assert opened.name == "org/two"
+    assert server.questions()[-1].body["model"] == "org/two"
+
+
+def test_a_server_that_loads_its_model_is_waited_for(serve: Serve, pauses: Pauses) -> None:
+    loading = [Reply({"error": {"message": "Loading model"}}, 503)] * 6
+
+    def late(asked: Asked) -> Reply | None:
+        return loading.pop() if loading and asked.path == "/v1/models" else llama_server(asked)
+
+    with teacher(serve(late).url, pauses) as opened:
+        assert opened.name == "toy"
+    assert len(pauses.taken) == 6
+
+
+def test_a_web_page_is_no_teacher(serve: Serve, pauses: Pauses) -> None:
+    server = serve(lambda a: Reply(b"<html>hello</html>", kind="text/html"))
+    with pytest.raises(TeacherError, match="answers with text/html"):
+        teacher(server.url, pauses)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fingerprint"),
+    [
+        (plain, "toy openai answer"),
+        (vllm, "toy vllm 0.11.2 tokens"),
+        (llama_server, "toy.gguf llama-server b1-x 7 9 tokens"),
+    ],
+)
+def test_a_server_is_recognised(
+    serve: Serve, pauses: Pauses, answer: Any, fingerprint: str
+) -> None:
+    with teacher(serve(answer).url, pauses) as opened:
+        assert opened.fingerprint == fingerprint
+        assert opened.name == "toy"
+
+
+def test_a_server_without_its_extras_scores_by_answers(serve: Serve, pauses: Pauses) -> None:
+    def bare(asked: Asked) -> Reply | None:
+        return None if asked.path == "/tokenize" else vllm(asked)
+
+    with teacher(serve(bare).url, pauses) as opened:
+        assert opened.fingerprint == "toy vllm 0.11.2 answer"
+
+
+FULL = Generate(
+    user("hi"), seed=2**40 + 1, temperature=0.7, top_p=0.8, min_p=0.1, repetition_penalty=1.2,
+    max_tokens=50, stop=("END",), grammar=choice(["a"]),
+)  # fmt: skip
+COMMON = {"temperature": 0.7, "top_p": 0.8, "max_tokens": 50, "stop": ["END"], "model": "toy"}
+MORE = COMMON | {"min_p": 0.1, "chat_template_kwargs": {"enable_thinking": False}}
+
+
+def old_vllm(asked: Asked) -> Reply | None:
+    return Reply({"version": "0.8.5"}) if asked.path == "/version" else vllm(asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent"),
+    [
+        (plain, COMMON),
+        (
+            vllm,
+            MORE | {"repetition_penalty": 1.2, "structured_outputs": {"grammar": choice(["a"])}},
+        ),
+        (old_vllm, MORE | {"repetition_penalty": 1.2, "guided_grammar": choice(["a"])}),
+        (
+            llama_server,
+            MORE | {"repeat_penalty": 1.2, "grammar": choice(["a"]), "model": "toy.gguf"},
+        ),
+    ],
+)
+def test_sampling_and_structure_are_worded_for_the_server(
+    serve: Serve, pauses: Pauses, answer: Any, sent: dict[str, Any]
+) -> None:
+    server = serve(answer)
+    with teacher(server.url, pauses) as opened:
+        opened.generate([FULL])
+    body = server.questions()[-1].body
+    assert {name: body[name] for name in sent} == sent
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
+    assert 0 <= body["seed"] < 2**31
+    if answer is plain:  # a strict server refuses fields that it does not know
+        assert body.keys() == {*COMMON, "messages", "seed"}
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        (chat("hi"), Written("hi", "stop", 10, 3, 13)),
+        (chat("hi", finish="length"), Written("hi", "length", 10, 3, 13)),
+        (chat("hi", finish="content_filter"), Written("hi", "length", 10, 3, 13)),
+        (chat("hi", cached=8), Written("hi", "stop", 10, 3, 5)),
+        (chat("<think>\nhm\n</think>\n\nhi"), Written("hi", "stop", 10, 3, 13)),
+        (chat("<think>\nhm"), Written("", "length", 10, 3, 13)),
+        ({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
+         Written("", "stop", 0, 0, 0)),
+    ],
+)  # fmt: skip
+def test_a_reply_is_read(
+    serve: Serve, pauses: Pauses, body: dict[str, Any], written: Written
+) -> None:
+    with teacher(serve(plain, Reply(body)).url, pauses) as opened:
+        assert opened.generate(asks(1)) == [written]
