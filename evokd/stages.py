@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evokd.calibration import fit_temperature, tempered
 from evokd.calls import Calls
 from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
-from evokd.loop import Loop, selects_by_gold
+from evokd.loop import Fitted, Loop, selects_by_gold
 from evokd.report import write_report
 from evokd.runfiles import RunFiles
 from evokd.scores import score
@@ -181,6 +182,7 @@ class Stages:
         examples = list(self.loop.dev()) + held_out
         texts = [e.text for e in examples]
         student = self.learner.load(folder)
+        calibration = self._calibrate(student)
         kept = self.ledger.rows(split="train")
         how = self.task.export
         meta = StudentMeta(
@@ -197,6 +199,7 @@ class Stages:
             },
             # Written by the teacher: a student that is given away shows no text of the user's.
             examples=list({e.label: e.text for e in held_out}.values()),
+            temperature=calibration["temperature"],
         )
         report = export_student(
             folder,
@@ -206,8 +209,19 @@ class Stages:
             meta=meta,
             options=ExportOptions(how.opset, how.exporter, how.target, force=force, half=how.half),
         )
-        made: dict[str, Any] = asdict(report)
-        return made
+        return {**asdict(report), "calibration": calibration}
+
+    def _calibrate(self, student: Fitted) -> dict[str, Any]:
+        """Fit the temperature on dev; a teacher's texts are easy and must not make it surer."""
+        dev, names = self.loop.dev(), self.task.names
+        said = np.asarray(student.predict([e.text for e in dev]))
+        gold = [names.index(e.label) for e in dev]
+        lowest = {} if self.loop.gold_dev else {"lowest": 1.0}
+        temperature = fit_temperature(said, gold, **lowest)
+        after = tempered(said, temperature)
+        answers = [names[int(i)] for i in said.argmax(axis=1)]
+        before, now = (score([e.label for e in dev], answers, names, p).ece for p in (said, after))
+        return {"temperature": temperature, "texts": len(dev), "ece": before, "ece_after": now}
 
     def scores(self, folder: Path) -> dict[str, Any]:
         """Score a folder's ONNX files, by the predictor that serves, on dev and test."""

@@ -33,6 +33,7 @@ class StudentMeta:
         max_length: tokens of a text that are read, special tokens included.
         scores: set of texts -> measure -> value; see `serving.layout.Manifest`.
         training: facts for the card: "synthetic_share" (0 to 1), "rounds", "seed", ...
+        temperature: what logits are divided by when the student serves; the gate compares without.
         examples: a few texts of the task for people to try.
     """
 
@@ -44,6 +45,7 @@ class StudentMeta:
     teacher: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
     examples: Sequence[str] = ()
 
 
@@ -183,6 +185,7 @@ def seal(root: Path, report: ExportReport, *, meta: StudentMeta) -> Manifest:
         scores={name: dict(values) for name, values in meta.scores.items()},
         gate=json.loads(json.dumps(asdict(report))),
         training=dict(meta.training),
+        temperature=meta.temperature,
         examples=list(meta.examples),
     )
     write_card(root, manifest)

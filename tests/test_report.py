@@ -197,3 +197,9 @@ def test_a_report_that_fails_leaves_the_old_one(
         write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
     ledger.close()
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
+
+
+def test_the_calibration_is_told(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=1)
+    text = words(report_of(tmp_path, task, make_data(task, test=0, dev=20)))
+    assert "temperature 1.31" in text
