@@ -11,6 +11,7 @@ from tiny_gguf import write_gguf
 from tiny_teacher import (
     CHOICES,
     assert_greedy,
+    cold,
     opened,
     plain_model,
     scores,
@@ -74,12 +75,33 @@ def test_replies_end_at_the_turns_end_or_the_limit(teacher: LlamaCppTeacher) -> 
 
 
 def test_tokens_are_counted(teacher: LlamaCppTeacher) -> None:
-    first, second = teacher.generate(writes(2, temperature=0, max_tokens=4))
+    first, second = cold(teacher).generate(writes(2, temperature=0, max_tokens=4))
     text = writes(1)[0].messages[0].content
     markers = len("user\n") + len("\n") + len("assistant\n") + 3  # and three special tokens
     assert first.tokens_in == len(text) - text.count("th") + markers
     assert first.decoded == first.tokens_in + first.tokens_out - 1
     assert second.decoded < second.tokens_in
+
+
+def test_a_beginning_that_is_needed_again_is_kept(teacher: LlamaCppTeacher) -> None:
+    for requests in (writes(3, temperature=0), writes(1, temperature=0)):
+        first = cold(teacher).generate(requests)
+        again = teacher.generate(requests)
+        assert [w.text for w in again] == [w.text for w in first]
+        assert sum(w.decoded for w in again) < sum(w.decoded for w in first) - 30
+    for asked in (scores(6), scores(1)):
+        exact = cold(teacher).score(asked)
+        teacher.generate(writes(2))
+        for warm, plain in zip(teacher.score(asked), exact, strict=True):
+            assert warm.logprobs == pytest.approx(plain.logprobs, abs=0.02)
+        assert sum(s.decoded for s in teacher.score(asked)) < sum(s.decoded for s in exact)
+
+
+def test_a_kept_beginning_does_not_count_twice_in_a_small_memory(path: Path) -> None:
+    with opened(path, context=256, sequences=8) as small:
+        for n in range(6):
+            assert len(small.generate(writes(6 + n, temperature=0))) == 6 + n
+            assert len(small.score(scores(5 + n))) == 5 + n
 
 
 def test_letters_of_several_tokens_come_out_whole(teacher: LlamaCppTeacher) -> None:
@@ -171,17 +193,21 @@ def test_the_engine_survives_an_interrupted_call(
     def stop(index: int, reply: Written | Scored) -> None:
         raise problem
 
-    expected = teacher.generate(writes(8, temperature=0)), teacher.score(scores(8))
+    def answers() -> tuple[list[Written], list[Scored]]:
+        return cold(teacher).generate(writes(8, temperature=0)), cold(teacher).score(scores(8))
+
+    expected = answers()
     for call in (
         lambda: teacher.generate(writes(40), stop),
         lambda: teacher.score(scores(40), stop),
     ):
         with pytest.raises(problem):
             call()
-        assert (teacher.generate(writes(8, temperature=0)), teacher.score(scores(8))) == expected
+        assert answers() == expected
 
 
 def test_threads_wait_for_each_other(teacher: LlamaCppTeacher) -> None:
+    teacher.generate(writes(8))
     expected = teacher.generate(writes(8))
     found: list[list[Written]] = []
     threads = [

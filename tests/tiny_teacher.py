@@ -22,6 +22,12 @@ def opened(path: Path, **settings: Any) -> LlamaCppTeacher:
     return LlamaCppTeacher(path, TeacherSettings(threads=1, **{"context": 1024, **settings}))
 
 
+def cold(teacher: LlamaCppTeacher) -> LlamaCppTeacher:
+    """Let the teacher forget what it kept of the call before."""
+    teacher._open().clear()
+    return teacher
+
+
 def tokens_of(teacher: LlamaCppTeacher, messages: tuple[Message, ...]) -> list[int]:
     """Return the tokens of the prompt that the teacher makes of a conversation."""
     engine = teacher._open()

@@ -46,7 +46,7 @@ def score(engine: Engine, asks: Sequence[Ask], *, on_done: OnScored | None) -> l
     count as decoded for the first of them.
 
     Args:
-        engine: the model; its memory is cleared first.
+        engine: the model; its memory is cleared first, but for a beginning that is needed again.
         asks: the questions.
         on_done: called with the index and the result as each one ends.
 
@@ -93,15 +93,17 @@ def _all(engine: Engine, texts: Sequence[_Text], on_done: OnScored | None = None
     results: dict[int, Scored] = {}
     prompts = [[*text.prompt] for text in texts]
     for group, shared in groups(prompts):
-        engine.clear()
-        engine.prefill(prompts[group[0]][:shared])
+        head = prompts[group[0]][:shared]
+        done = engine.resume(head)
+        engine.prefill(head, done=done)
         members = [texts[i] for i in sorted(group)]
-        members[0].decoded += shared
+        members[0].decoded += shared - done
         for wave in _waves(engine, members, shared=shared):
             for text in _finished(engine, wave, shared=shared):
                 results[text.index] = text.result()
                 if on_done:
                     on_done(text.index, results[text.index])
+        engine.keep(head)
     return [results[i] for i in range(len(texts))]
 
 

@@ -69,11 +69,11 @@ class Search:
         while left < len(least_first) and sum(worth[least_first[left]]) <= spare:
             spare -= sum(worth[least_first[left]])
             left += 1
-        wanted = least_first[left:]
-        if not wanted:
-            best = max(found, default=0.0)
-            wanted = [number for number in least_first if max(worth[number]) > best]
-        return wanted[::-1]
+        if left < len(worth):
+            return least_first[left:][::-1]
+        likeliest = max(worth, key=lambda number: max(worth[number]), default=0)
+        best = max(found, default=0.0)
+        return [likeliest] if worth and max(worth[likeliest]) > best else []
 
     def result(self) -> tuple[tuple[float, ...], tuple[int, ...]]:
         """Return the choices' log-probabilities, and which of them are upper bounds."""

@@ -47,7 +47,7 @@ class Strands:
         self.engine = engine
         self.used = 0
         self._free = list(range(engine.sequences - 1, -1, -1))
-        engine.clear()
+        self._open = 0
 
     @property
     def left(self) -> int:
@@ -60,17 +60,31 @@ class Strands:
         return len(self._free)
 
     def open(self, strand: Strand, above: Strand | None) -> None:
-        """Give a strand a place in the memory, with all that `above` holds."""
-        strand.sequence, strand.users = self._free.pop(), 1
-        strand.above, strand.start = above, above.done if above else 0
-        strand.done = strand.start
+        """Give a strand a place in the memory, with all that `above` holds.
+
+        The first one goes on from what the last one before it, of this call or an earlier one,
+        has left in sequence 0.
+        """
+        strand.users, strand.above = 1, above
+        if not self._open:
+            self._free.remove(0)
+            strand.sequence, strand.start = 0, 0
+            strand.done = self.used = self.engine.resume(strand.tokens[:-1])
+        else:
+            strand.sequence = self._free.pop()
+            strand.done = strand.start = above.done if above else 0
+        self._open += 1
         if above:
             above.users += 1
             self.engine.share(strand.sequence, source=above.sequence)
 
     def close(self, strand: Strand) -> None:
         """Take a strand out of the memory; what others share with it stays."""
-        self.engine.drop(strand.sequence)
+        self._open -= 1
+        if self._open or strand.sequence:
+            self.engine.drop(strand.sequence)
+        else:
+            self.engine.keep(strand.tokens[: strand.done])
         self._free.append(strand.sequence)
         strand.sequence = -1
         gone: Strand | None = strand

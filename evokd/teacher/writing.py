@@ -36,7 +36,7 @@ def write(
     """Return the replies in the order of the requests.
 
     Args:
-        engine: the model; its memory is cleared first.
+        engine: the model; its memory is cleared first, but for a beginning that is needed again.
         prompts: the tokens of each request's prompt.
         requests: how to sample.
         side_by_side: how many replies may be under way at once.
@@ -121,6 +121,8 @@ class _Desk:
             for row in self._step():
                 self._leave(row)
                 yield row
+        while self.heads:  # the first of them last: it may be the next call's too
+            self._close(self.heads.pop())
 
     def close(self) -> None:
         """Free what interrupted rows still hold."""
