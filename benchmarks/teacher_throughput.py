@@ -48,7 +48,12 @@ KEYS = (
 
 
 def measure(
-    models: Path, sections: Sequence[str] = SECTIONS, *, threads: int = 0, quick: bool = False
+    models: Path,
+    sections: Sequence[str] = SECTIONS,
+    *,
+    threads: int = 0,
+    width: int = 0,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Run the sections one after another; return the keys of KEYS and all that they add."""
     made: dict[str, Any] = dict.fromkeys(KEYS)
@@ -57,7 +62,8 @@ def measure(
         if find_spec(module) is None:
             continue
         start = time.perf_counter()
-        made |= import_module(module).measure(models, threads=threads, quick=quick)
+        options = {"width": width} if name == "generating" else {}
+        made |= import_module(module).measure(models, threads=threads, quick=quick, **options)
         made[f"{name}_seconds"] = time.perf_counter() - start
     return made
 
@@ -91,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", choices=SECTIONS, action="append", metavar="SECTION")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default all)")
+    parser.add_argument("--width", type=int, default=0, help="texts side by side; 0 measures first")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--quick", action="store_true", help="little of everything; a smoke test")
     asked = parser.parse_args(arguments)
@@ -100,7 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threads": asked.threads or usable_cores(),
         "python": platform.python_version(),
         "llama_cpp_python": llama_cpp.__version__,
-        **measure(asked.models, asked.only or SECTIONS, threads=asked.threads, quick=asked.quick),
+        **measure(
+            asked.models,
+            asked.only or SECTIONS,
+            threads=asked.threads,
+            width=asked.width,
+            quick=asked.quick,
+        ),
     }
     show(made, Console())
     if asked.json:

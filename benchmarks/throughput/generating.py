@@ -99,18 +99,19 @@ def compare(path: Path, work: Work, *, threads: int, width: int, clock: Clock) -
     with closing(LlamaCppTeacher(path, settings)) as teacher:
         engine = teacher._open()
         teacher._side_by_side = width or measure_widths(engine).best
-        requests = _requests(engine, work)
-        prompts = [teacher._tokens(engine, teacher._prompt(engine, r.messages)) for r in requests]
+        asked = requests(engine, work)
+        prompts = [teacher._tokens(engine, teacher._prompt(engine, r.messages)) for r in asked]
         longest = max(map(len, prompts)) + work.tokens
         llama, flash = _fastest_llama(path, prompts[:2], work, threads=threads, longest=longest)
         with patch.object(engine.vocabulary, "ends", lambda token: False):
+            teacher.generate(asked)
             tape = Tape(engine)
-            with tape.recording():
-                replies = teacher.generate(requests)  # also warms up
+            with tape.recording():  # with the shared prompt in the memory, as `Llama` has it
+                replies = teacher.generate(asked)
             assert all(reply.tokens_out == work.tokens for reply in replies)
             some = prompts[: work.llama_texts]
             ways: dict[str, Callable[[], object]] = {
-                "evokd": lambda: teacher.generate(requests),
+                "evokd": lambda: teacher.generate(asked),
                 "llama": lambda: _write_by_llama(llama, some, work),
                 "raw": tape.play,
             }
@@ -118,7 +119,7 @@ def compare(path: Path, work: Work, *, threads: int, width: int, clock: Clock) -
             for _ in range(work.runs):
                 for way, call in ways.items():
                     times[way].append(_timed(call, clock))
-            split = _split(teacher, requests, clock)
+            split = _split(teacher, asked, clock)
         found = {way: statistics.median(seconds) for way, seconds in times.items()}
         tokens = {"evokd": work.texts, "llama": work.llama_texts, "raw": work.texts}
         speeds = {way: tokens[way] * work.tokens / found[way] for way in found}
@@ -140,7 +141,7 @@ class Tape:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._steps: list[Callable[[], None]] = []
+        self._steps: list[Callable[[], object]] = []
         self.batches = 0
 
     @contextmanager
@@ -149,7 +150,8 @@ class Tape:
         engine, decode = self.engine, self.engine.decode
         with patch.multiple(
             engine,
-            clear=self._noting(engine.clear),
+            resume=self._noting(engine.resume),
+            keep=self._noting(engine.keep),
             share=self._noting(engine.share),
             drop=self._noting(engine.drop),
             decode=partial(self._decode, decode),
@@ -161,10 +163,10 @@ class Tape:
         for step in self._steps:
             step()
 
-    def _noting(self, call: Callable[..., None]) -> Callable[..., None]:
-        def noted(*args: Any, **kwargs: Any) -> None:
+    def _noting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
             self._steps.append(lambda: call(*args, **kwargs))
-            call(*args, **kwargs)
+            return call(*args, **kwargs)
 
         return noted
 
@@ -185,7 +187,8 @@ class Tape:
         decode()
 
 
-def _requests(engine: Engine, work: Work) -> list[Generate]:
+def requests(engine: Engine, work: Work) -> list[Generate]:
+    """Return the requests: prompts whose first HEAD tokens are shared."""
     vocabulary = engine.vocabulary
     words = "Write new texts for a small text classifier, each with a subject of its own. " * HEAD
     shared = vocabulary.text(vocabulary.reply_tokens(words)[: HEAD - 5])
