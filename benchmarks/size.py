@@ -70,7 +70,7 @@ def measure(data: Path, *, per_label: int, quick: bool) -> dict[str, Any]:
     how = StudentSettings()
     whole = fit(train, names, how, epochs=how.final_epochs, seed=0)
     texts = list(dict.fromkeys(example.text for example in train))
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for title, size in VARIANTS.items():
             small = whole

@@ -58,8 +58,8 @@ class Known:
         self._equal: dict[str, list[int]] = {}
         self._bands = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
 
-    def __contains__(self, text: str) -> bool:
-        return normalise(text) in self._equal
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and normalise(text) in self._equal
 
     def add(self, text: str, source: str) -> None:
         """Remember a text. The sources "dev" and "test" mark gold texts, whose match is a leak."""

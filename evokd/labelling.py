@@ -6,6 +6,7 @@ meaning, decided. The mean of the two distributions is the soft target.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,8 +66,16 @@ def label_texts(
 
 
 def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Return the probabilities of the labels, in the order of `names`, from log-probabilities."""
+    """Return the probabilities of the labels, in the order of `names`, from log-probabilities.
+
+    Where there are many labels, the teacher gives some of them a bound in place of a value. It
+    bounds all labels together that begin alike, so those with one bound share it; the best label
+    never is one of them. What they get is too much rather than too little, which makes the soft
+    targets softer, and leaves the order of the others as it is.
+    """
     logprobs = np.array(scored.logprobs, dtype=np.float64)
+    together = Counter(scored.logprobs[i] for i in scored.bounded)
+    logprobs[list(scored.bounded)] -= [np.log(together[scored.logprobs[i]]) for i in scored.bounded]
     probabilities = np.exp(logprobs - logprobs.max())
     probabilities /= probabilities.sum()
     ordered: np.ndarray = probabilities[[list(order).index(name) for name in names]]

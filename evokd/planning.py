@@ -7,7 +7,7 @@ prompts may show, unlabelled texts to be labelled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def feedback_plan(
 
 
 def least_sure(
-    texts: Sequence[str], *, ledger: Ledger, known: Collection[str], most: int, predict: Predict
+    texts: Sequence[str], *, ledger: Ledger, known: Container[str], most: int, predict: Predict
 ) -> list[str]:
     """Return the unlabelled texts that the student is least sure of, `most` at most.
 

@@ -276,15 +276,17 @@ class Stages:
 
     def latency(self) -> dict[str, Any]:
         """Time student and teacher on the same texts, each on one thread."""
-        from benchmarks.latency import measure, spread
+        from benchmarks.latency.bench import measure
+        from benchmarks.latency.material import Material, spread
 
         texts = [row.example.text for row in self.ledger.rows(split="gate")]
         texts = spread(texts, self.task.export.latency_texts) or [e.text for e in self.data.seed]
         self.calls.close()
         pinned = self.task.teacher.model_copy(update={"threads": 1})
         task = self.task.model_copy(update={"teacher": pinned})
+        material = Material(texts, run_seconds=self.ledger.seconds())
         with closing(open_teacher(pinned)) as teacher:
-            return measure(self.files.student, task, teacher, texts, watch=self.watch)
+            return measure(self.files.student, task, teacher, material, watch=self.watch)
 
     def summary(self) -> dict[str, Any]:
         """Write summary.json, last of all, and return it."""

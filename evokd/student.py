@@ -31,6 +31,7 @@ from evokd.training import (
     Rows,
     fast_matrices,
     pad_batch,
+    partly_kept,
     pick_device,
     plan_batches,
     targets,
@@ -188,17 +189,28 @@ def fit(
         batches = plan_batches(
             list(map(len, tokens)), settings.batch_size, epochs=epochs, seed=seed
         )
-        counts = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
-        scale = counts[[labels.index(example.label) for example in examples]]
         goals = targets(examples, labels, soft=settings.soft)
+        scale = _scale(examples, labels, weights)
+        centred = getattr(model.config, MARK, False)
         with first_token_only(model):
-            if start is None and getattr(model.config, MARK, False):
+            if centred and start is None:
                 _centre_head(student, examples)
-            with used_rows_only(model, tokens, pad=pad) as renumbered:
-                rows = Rows(renumbered, goals, scale / scale.mean())
-                rate = settings.learning_rate
+            with (
+                used_rows_only(model, tokens, pad=pad) as renumbered,
+                partly_kept(model, settings.keep if centred else 0.0),
+            ):
+                rows, rate = Rows(renumbered, goals, scale), settings.learning_rate
                 train(model, rows, batches, pad=pad, learning_rate=rate, on_step=on_step)
     return student
+
+
+def _scale(
+    examples: Sequence[Example], labels: Sequence[str], weights: Sequence[float] | None
+) -> torch.Tensor:
+    """Return how much every example counts, [examples]; 1 on average."""
+    of_label = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
+    scale = of_label[[labels.index(example.label) for example in examples]]
+    return scale / scale.mean()
 
 
 def _centre_head(student: Student, examples: Sequence[Example]) -> None:

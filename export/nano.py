@@ -132,8 +132,9 @@ class _Net(torch.nn.Module):
     def __init__(self, table: torch.Tensor, shape: NanoShape, *, labels: int, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.table = torch.nn.Embedding.from_pretrained(table, freeze=False, sparse=True)
-        self.hidden = torch.nn.Linear(table.shape[1], shape.hidden)
+        tokens, size = table.shape
+        self.table = torch.nn.Embedding(tokens, size, sparse=True, _weight=table)
+        self.hidden = torch.nn.Linear(size, shape.hidden)
         self.head = torch.nn.Linear(shape.hidden, labels)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -164,7 +165,7 @@ def _train(
 ) -> None:
     goals = torch.from_numpy(np.asarray(probabilities, dtype=np.float32))
     rest = [*net.hidden.parameters(), *net.head.parameters()]
-    optimisers = (
+    optimisers: tuple[Any, ...] = (
         torch.optim.SparseAdam(net.table.parameters(), lr=shape.learning_rate),
         torch.optim.AdamW(rest, lr=shape.learning_rate, weight_decay=0.01),
     )
@@ -178,7 +179,7 @@ def _train(
         tokens, mask = _padded([ids[i] for i in part])
         kept = mask * torch.from_numpy((chance.random(mask.shape) >= shape.drop).astype(np.float32))
         logits = net(tokens, torch.where(kept.sum(1, keepdim=True) > 0, kept, mask))
-        loss = torch.nn.functional.cross_entropy(logits, goals[torch.from_numpy(part)])
+        loss: Any = torch.nn.functional.cross_entropy(logits, goals[torch.from_numpy(part)])
         for optimiser in optimisers:
             optimiser.zero_grad()
         loss.backward()

@@ -91,25 +91,47 @@ def _stages(ledger: Ledger, rng: random.Random, task: Task, data: TaskData, int8
     if int8:
         scores["int8"] = _both(rng, task, data, 0.94)
     ledger.finish_stage("scores", scores)
-    rows = {
-        "torch": {"p50": 6.2, "p95": 7.9, "texts": 100},
-        "onnx": {"p50": 3.1, "p95": 4.4, "texts": 100},
-        "int8": {"p50": 1.2, "p95": 1.9, "texts": 100} if int8 else None,
-        "teacher_score": {"p50": 84.0, "p95": 130.0, "texts": 100},
-        "teacher_generate": {"p50": 61.0, "p95": 90.0, "texts": 100},
+    ledger.finish_stage("latency", _latency(int8))
+
+
+def _latency(int8: bool) -> dict[str, Any]:
+    medians = {
+        "torch": 6.2,
+        "onnx": 3.1,
+        "int8": 1.2 if int8 else None,
+        "nano": None,
+        "teacher_score": 84.0,
+        "teacher_generate": 61.0,
     }
-    ledger.finish_stage(
-        "latency",
-        {
-            "latency_ms": rows,
-            "ratio": {
-                "teacher_score_over_served": 70.0,
-                "teacher_generate_over_served": 50.8,
-                "torch_over_int8": 5.2 if int8 else None,
-            },
-            "texts": 100, "threads": 1, "mean_tokens": 12.4, "cpu": "A CPU", "teacher": "Made-up",
+    rows = {name: p50 and _row(p50) for name, p50 in medians.items()}
+    return {
+        "latency_ms": rows,
+        "throughput": {
+            name: p50 and {"texts_per_second": 1250 / p50, "at_once": 100, "seconds": p50 / 12.5}
+            for name, p50 in medians.items()
         },
-    )  # fmt: skip
+        "server": {
+            name: p50 and {"50%": _row(p50), "80%": _row(2 * p50) if p50 < 60 else None}
+            for name, p50 in medians.items()
+        },
+        "ratio": {
+            "teacher_score_over_served": 70.0,
+            "teacher_generate_over_served": 50.8,
+            "torch_over_int8": 5.2 if int8 else None,
+        },
+        "student_vs_teacher_score_cold": 131.0,
+        "student_vs_teacher_generate_cold": 123.0,
+        "break_even_requests": 8123,
+        "break_even": {"run_seconds": 300.0, "teacher": "teacher_score", "saved_seconds": 0.0369},
+        "random_weights": False,
+        "texts": 100, "threads": 1, "mean_tokens": 12.4, "cpu": "A CPU", "teacher": "Made-up",
+    }  # fmt: skip
+
+
+def _row(p50: float) -> dict[str, Any]:
+    interval = {"p50": (0.9 * p50, 1.1 * p50), "p99": (1.7 * p50, None if p50 > 60 else 2.5 * p50)}
+    percentiles = {"p50": p50, "p90": 1.3 * p50, "p95": 1.5 * p50, "p99": 2 * p50}
+    return {**percentiles, "interval": interval, "queries": 256, "texts": 100}
 
 
 def _round(

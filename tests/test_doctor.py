@@ -66,6 +66,14 @@ def test_a_machine_is_judged(
     has_a_hint_unless_good(finding)
 
 
+def test_a_model_must_fit_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "free_memory", lambda: 7)
+    two = Answer([{"devices": [{"name": "a", "free": 20}, {"name": "b", "free": 30}]}], "", "")
+    assert machine.room_for_model(two, llama(gpu=True)) == 50
+    assert machine.room_for_model(two, llama()) == 7
+    assert machine.room_for_model(CPU_TORCH, llama(gpu=True)) == 7
+
+
 def test_a_driver_that_nothing_uses_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +242,13 @@ def test_the_findings_are_written_for_programs(
 
 def test_doctor_works_without_torch_and_llama_cpp() -> None:
     done = blocked(
-        "sys.argv = ['evokd', 'doctor']\nfrom evokd.cli import main\nmain()",
+        "HEAVY = ('gguf', 'httpx', 'huggingface_hub', 'psutil', 'packaging')\n"
+        "class More(Block):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in HEAVY:\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, More())\n"
+        "sys.argv = ['evokd', 'doctor']\nfrom evokd.cli import main\nmain()"
     )
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import gguf
@@ -12,7 +13,7 @@ from tiny_teacher import opened
 from evokd.doctor import engine, model
 from evokd.doctor.child import Answer
 from evokd.doctor.header import Header, read_header
-from evokd.doctor.parity import TOLERANCE, Parity, Place, compare, differences
+from evokd.doctor.parity import MOST, TOLERANCE, Parity, Place, compare, judge
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
 
@@ -100,20 +101,20 @@ def test_memory_is_compared_with_what_is_free(free: int | None, state: str) -> N
 
 
 def test_a_model_is_tried_out(path: Path) -> None:
-    findings = list(model.findings(TeacherSettings(model=str(path)), NOTHING, tried=True))
+    findings = list(model.findings(TeacherSettings(model=str(path)), free=10**9, tried=True))
     assert [f.topic for f in findings] == ["teacher", "licence", "room", "parity", "speed"]
     assert [f.state for f in findings] == ["good", "warning", "good", "good", "good"]
     assert findings[-1].facts["generation"].keys() == {"1", "8", "32"}
 
 
 def test_without_llama_cpp_a_model_is_only_read(path: Path) -> None:
-    findings = list(model.findings(TeacherSettings(model=str(path)), NOTHING, tried=False))
+    findings = list(model.findings(TeacherSettings(model=str(path)), free=10**9, tried=False))
     assert findings[0].facts["name"] == "tiny"
     assert (findings[-1].topic, findings[-1].state) == ("trial", "warning")
 
 
 def test_a_missing_model_is_wrong() -> None:
-    (finding,) = model.findings(TeacherSettings(model="gone.gguf"), NOTHING, tried=True)
+    (finding,) = model.findings(TeacherSettings(model="gone.gguf"), free=10**9, tried=True)
     assert finding.state == "wrong"
     has_a_hint_unless_good(finding)
 
@@ -160,16 +161,23 @@ def test_a_build_that_mixes_rows_up_is_caught(path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(sick, "logits", lambda row: healthy(4 if row == 5 else row))
         found = compare(sick)
     assert not found.holds
-    assert model.judge_parity({"tokens": 90, "worst": found.worst, "flips": 0}).state == "wrong"
+    assert found.worst > 1
+    assert model.judge_parity(asdict(found)).state == "wrong"
 
 
 def test_only_clear_differences_count() -> None:
-    def places(shift: float, likeliest: int, margin: float) -> list[list[Place]]:
-        return [[Place(-1.0, 3, margin), Place(-2.0 + shift, likeliest, margin)]]
+    def places(shift: float, likeliest: int, margin: float) -> list[Place]:
+        return [Place(-1.0, 3, margin), Place(-2.0 + shift, likeliest, margin)]
 
-    base = places(0, 3, 0.01)
-    assert differences(base, places(0.04, 4, 0.01)) == Parity(2, pytest.approx(0.04), 0)
-    assert differences(base, places(0.04, 4, 0.01)).holds
-    assert not differences(base, places(2 * TOLERANCE, 3, 0.01)).holds
-    assert not differences(places(0, 3, 1.0), places(0, 4, 1.0)).holds
-    assert not differences(base, places(float("nan"), 3, 0.01)).holds
+    def judged(shift: float, likeliest: int, *, margin: float = 0.01, noise: float = 0) -> Parity:
+        base = places(0, 3, margin)
+        elsewhere = places(noise, 3, margin)
+        return judge(base, elsewhere=elsewhere, beside=places(shift, likeliest, margin))
+
+    assert judged(0.04, 4) == Parity(2, pytest.approx(0.04), 0, 0)
+    assert judged(0.04, 4).holds
+    assert not judged(2 * TOLERANCE, 3).holds
+    assert not judged(0, 4, margin=1.0).holds
+    assert not judged(float("nan"), 3).holds
+    assert judged(2 * TOLERANCE, 4, margin=0.1, noise=0.09).holds  # it is as unsteady alone
+    assert not judged(2 * MOST, 3, noise=MOST).holds

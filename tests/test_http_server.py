@@ -190,9 +190,10 @@ def test_a_run_over_http_resumes_and_keeps_the_key_to_itself(
 @pytest.mark.slow
 def test_a_whole_run_over_http(locked: str, tmp_path: Path) -> None:
     """With the real student: export, scores and latency ask the server too."""
-    changes = {"loop": {"rounds": 1, "cover": 4, "conversations": 1, "quota": 0},
-               "selection": {"texts": 1}}  # fmt: skip
-    make_task(tmp_path / "task", teacher={"model": locked}, **changes)
+    loop = {"rounds": 1, "hard": 1, "easy": 1, "conversations": 1, "cover": 2, "quota": 0}
+    student = {"epochs": 1, "final_epochs": 1, "threads": 1}
+    make_task(tmp_path / "task", teacher={"model": locked}, loop=loop, student=student,
+              selection={"texts": 1})  # fmt: skip
     command = [sys.executable, "-c", "from evokd.cli import main; main()", "run"]
     files = [str(tmp_path / "task" / "task.yaml"), "--out", str(tmp_path / "run")]
     env = os.environ | {"EVOKD_API_KEY": SECRET}

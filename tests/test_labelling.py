@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def task(tmp_path: Path) -> Task:
 def label(
     task: Task, folder: Path, teacher: ScriptedTeacher, texts: Sequence[str]
 ) -> list[Labelled]:
+    folder.mkdir(exist_ok=True)
     ledger = Ledger(folder / "run.db")
     calls = Calls(ledger, lambda: teacher)
     try:
@@ -94,3 +96,35 @@ def test_a_distribution_follows_the_names_whatever_the_order(
     for i in range(3):
         for j in range(3):
             assert expected[i] > expected[j] or made[i] <= made[j]
+
+
+def test_labels_with_one_bound_share_it() -> None:
+    logprobs = tuple(np.log([0.5, 0.1, 0.2, 0.2]))
+    assert distribution(Scored(logprobs, 0, 0, 0), "abcd", "abcd") == pytest.approx(
+        [0.5, 0.1, 0.2, 0.2]
+    )
+    bounded = Scored(logprobs, 0, 0, 0, bounded=(2, 3))
+    assert distribution(bounded, "abcd", "abcd") == pytest.approx(
+        np.array([0.5, 0.1, 0.1, 0.1]) / 0.8
+    )
+
+
+def test_orders_disagree_with_bounds_as_without(task: Task, tmp_path: Path) -> None:
+    class Bounding(ScriptedTeacher):
+        """Works out the best label alone."""
+
+        def _score(self, request: Score) -> Scored:
+            exact = super()._score(request)
+            best = int(np.argmax(exact.logprobs))
+            others = [i for i in range(len(LABELS)) if i != best]
+            second = max(exact.logprobs[i] for i in others)
+            values = (v if i == best else second for i, v in enumerate(exact.logprobs))
+            return replace(exact, logprobs=tuple(values), bounded=tuple(others))
+
+    texts = [e.text for e in texts_of(5, 20)]
+    expected = label(task, tmp_path / "all", ScriptedTeacher(), texts)
+    found = label(task, tmp_path / "best", Bounding(), texts)
+    assert [item.agreed for item in found] == [item.agreed for item in expected]
+    assert not all(item.agreed for item in found)
+    for one, other in zip(found, expected, strict=True):
+        assert not one.agreed or one.label == other.label

@@ -1,13 +1,14 @@
-"""benchmarks.latency: the same texts for all, rows that stop early, missing parts."""
+"""benchmarks.latency: the same texts for all, missing parts, and what the figures come from."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_run import make_data, write_run
+from made_run import make_task as run_task
+from rich.console import Console
+from tiny_student import make_texts
 
-from benchmarks import latency
-from benchmarks.latency import LEAST_TEXTS, Timer, measure
-from evokd.errors import InputError
+from benchmarks.latency import bench, child, rows
+from benchmarks.latency.__main__ import main
+from benchmarks.latency.bench import bench_student, measure, threads_of
+from benchmarks.latency.material import Material, material_of_run, of_length, spread
+from benchmarks.latency.ratios import repaid
+from benchmarks.latency.rows import TITLES
+from benchmarks.latency.scenarios import IN_A_RUN, Clock
+from benchmarks.latency.table import RANDOM, show
+from evokd.errors import EvokdError, InputError
+from evokd.examples import Example
 from evokd.task import Task
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
 from evokd.watch import Silent
@@ -26,26 +38,57 @@ from serving.predictor import open_predictor
 
 LABELS = ("play_music", "set_alarm", "get_weather", "book_table")
 TEXTS = [f"please wake me at {number}" for number in range(12)]
+BRIEF = replace(IN_A_RUN, queries=len(TEXTS), seconds=1.0, offline=0.01, server=0.05)
+
+
+class World:
+    """Time that passes at every look at the clock, and when the teacher works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.work(0.001), self.work)
+
+    def work(self, seconds: float) -> float:
+        self.now += seconds
+        return self.now
 
 
 class Listener:
-    """A teacher that answers at once and remembers what it was asked."""
+    """A teacher that remembers what it was asked; `work` is told the seconds that it takes.
 
-    name, fingerprint, threads = "listener", "0", 1
+    A prompt that begins otherwise than the last one takes a second more.
+    """
 
-    def __init__(self) -> None:
+    fingerprint, threads = "0", 1
+
+    def __init__(
+        self, name: str = "listener", work: Callable[[float], object] = lambda _: None
+    ) -> None:
+        self.name = name
+        self.work = work
         self.scored: list[Score] = []
         self.written: list[Generate] = []
+        self.held = ""
+
+    def _read(self, requests: Sequence[Score] | Sequence[Generate], seconds: float) -> None:
+        head = requests[0].messages[0].content[:20]
+        self.work(seconds * len(requests) + (head != self.held))
+        self.held = head
 
     def generate(
         self, requests: Sequence[Generate], on_done: OnWritten | None = None
     ) -> list[Written]:
+        self._read(requests, 0.2)
         self.written += requests
-        return [Written("set_alarm", "stop", 9, 3, 12) for _ in requests]
+        return [Written(" set_alarm\n", "stop", 9, 3, 12) for _ in requests]
 
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
-        self.scored += requests
-        return [Scored((-1.0,) * len(r.choices), 9, 3, 12) for r in requests]
+        self._read(requests, 0.1)
+        self.scored += [r for r in requests if r.choices != ("a", "b")]
+        return [Scored((-2.0, -1.0, *[-3.0] * len(r.choices[2:])), 9, 3, 12) for r in requests]
 
     def close(self) -> None: ...
 
@@ -59,9 +102,14 @@ def make_task(labels: Sequence[str] = LABELS) -> Task:
     )
 
 
-def clock(step: float) -> Any:
-    """A clock that rises by `step` at every look."""
-    return map(lambda n: n * step, itertools.count()).__next__
+def labelled() -> list[Example]:
+    return [Example(text, label, "gold") for text, label in zip(*make_texts(40, 3), strict=True)]
+
+
+def show_text(record: dict[str, Any]) -> str:
+    shown = io.StringIO()
+    show(record, Console(width=200, file=shown))
+    return shown.getvalue()
 
 
 @pytest.fixture
@@ -78,23 +126,98 @@ def run_folder(tiny_sealed: Path, tmp_path: Path) -> Path:
 
 def test_measures_all_rows_on_the_same_texts(run_folder: Path) -> None:
     teacher = Listener()
-    made = measure(run_folder / "student", make_task(), teacher, TEXTS, watch=Silent())
-    assert set(made["latency_ms"]) == set(latency.TITLES)
+    made = measure(
+        run_folder / "student", make_task(), teacher, Material(TEXTS), watch=Silent(), plan=BRIEF
+    )
+    assert set(made["latency_ms"]) == set(made["throughput"]) == set(made["server"]) == set(TITLES)
     for row in made["latency_ms"].values():
-        assert 0 < row["p50"] <= row["p95"]
-        assert row["texts"] == len(TEXTS)
+        assert 0 < row["p50"] <= row["p90"] <= row["p95"] <= row["p99"]
+        assert row["interval"]["p50"][0] <= row["p50"] <= row["interval"]["p50"][1]
+        assert row["queries"] == row["texts"] == len(TEXTS)
     asked = [request.messages[0].content for request in teacher.scored]
     assert all(any(json.dumps(text) in prompt for prompt in asked) for text in TEXTS)
     assert {r.messages for r in teacher.written} == {r.messages for r in teacher.scored}
     assert all(request.choices == LABELS for request in teacher.scored)
     assert all(r.temperature == 0 and r.max_tokens == 16 for r in teacher.written)
-    assert made["threads"] == 1
-    assert made["served"] == "int8"
+    assert (made["threads"], made["labels"], made["served"]) == (1, 4, "int8")
     assert made["mean_tokens"] == 2 + 5  # [CLS] please wake me [UNK] [UNK] [SEP]
-    rows, ratio = made["latency_ms"], made["ratio"]
-    assert ratio["torch_over_int8"] == rows["torch"]["p50"] / rows["int8"]["p50"]
-    assert ratio["served_over_nano"] == rows["int8"]["p50"] / rows["nano"]["p50"]
+    timed, ratio = made["latency_ms"], made["ratio"]
+    assert ratio["torch_over_int8"] == timed["torch"]["p50"] / timed["int8"]["p50"]
+    assert ratio["served_over_nano"] == timed["int8"]["p50"] / timed["nano"]["p50"]
+    assert made["int8_over_torch"] == pytest.approx(1 / ratio["torch_over_int8"])
+    assert made["predictor_overhead"] > 0
+    assert made["break_even_requests"] is None
     json.dumps(made)
+    assert "INT8 (served)" in show_text(made)
+
+
+def test_the_teacher_is_timed_with_a_warm_prefix_and_a_cold_one(tiny_sealed: Path) -> None:
+    world = World()
+    made = measure(
+        tiny_sealed,
+        make_task(),
+        Listener(work=world.work),
+        Material(TEXTS, run_seconds=97.0),
+        watch=Silent(),
+        plan=BRIEF,
+        clock=world.clock,
+    )
+    score, write = (made["latency_ms"][f"teacher_{way}"] for way in ("score", "generate"))
+    assert score["p50"] == pytest.approx(100, abs=2)
+    assert write["p50"] == pytest.approx(200, abs=2)
+    assert score["cold"] == pytest.approx(1100, abs=2)
+    assert write["cold"] == pytest.approx(1200, abs=2)
+    assert made["throughput"]["teacher_score"]["at_once"] == 8
+    assert made["throughput"]["teacher_score"]["texts_per_second"] == pytest.approx(10, rel=0.02)
+    served = made["latency_ms"]["int8"]["p50"]
+    assert served == pytest.approx(1)  # a look at the clock: the student's work takes no time here
+    assert made["student_vs_teacher_score"] == score["p50"] / served
+    assert made["student_vs_teacher_generate"] == write["p50"] / served
+    assert made["student_vs_teacher_score_cold"] == score["cold"] / served
+    assert "decoded anew (1,101 ms)" in show_text(made)
+    assert made["break_even"]["teacher"] == "teacher_score"  # the cheaper way
+    assert made["break_even_requests"] == pytest.approx(97 / 0.099, rel=0.03)
+    assert made["server"]["teacher_score"] == {"50%": None, "80%": None}  # too slow for a load
+
+
+def test_accuracy_is_that_of_each_rows_answers(tiny_sealed: Path) -> None:
+    known = [*labelled(), Example("what a label", "unknown", "gold")]
+    made = measure(
+        tiny_sealed, make_task(), Listener(), Material(TEXTS, known, "hand"), watch=Silent(),
+        plan=replace(BRIEF, scored=40),
+    )  # fmt: skip
+    said = {name: part and part["accuracy"] for name, part in made["accuracy"].items()}
+    assert said["nano"] is None
+    # The listener always takes a text for an alarm, as a quarter of them are.
+    assert said["teacher_score"] == said["teacher_generate"] == 0.25
+    assert said["torch"] == said["onnx"] > 0.8
+    assert made["accuracy"]["int8"]["texts"] == 40
+    assert "0.250 of 40" in show_text(made)
+
+
+def test_what_is_too_slow_is_not_scored(tiny_sealed: Path) -> None:
+    world = World()
+    made = measure(
+        tiny_sealed, make_task(), Listener(work=world.work), Material(TEXTS, labelled()),
+        watch=Silent(), plan=replace(BRIEF, scored=40), clock=world.clock,
+    )  # fmt: skip
+    assert made["accuracy"]["teacher_score"] is None
+    assert made["accuracy"]["int8"]["texts"] == 40
+
+
+def test_random_weights_are_named(tiny_sealed: Path) -> None:
+    brief = replace(BRIEF, queries=2, server=0)
+    for name, random in (
+        ("random Q4_K_M", True),
+        ("random", True),
+        ("Random forest 7B", False),
+        ("Qwen3 4B", False),
+    ):
+        made = measure(
+            tiny_sealed, make_task(), Listener(name), Material(TEXTS), watch=Silent(), plan=brief
+        )
+        assert made["random_weights"] is random
+        assert (RANDOM in show_text(made).replace("\n", " ")) is random
 
 
 def test_a_student_without_int8(tiny_sealed: Path, tmp_path: Path) -> None:
@@ -105,47 +228,151 @@ def test_a_student_without_int8(tiny_sealed: Path, tmp_path: Path) -> None:
     (folder / layout.INT8).unlink()
     manifest = layout.read_manifest(folder)
     layout.write_manifest(folder, replace(manifest, serve=layout.ONNX))
-    made = measure(folder, make_task(), Listener(), TEXTS[:2], watch=Silent())
+    made = measure(folder, make_task(), Listener(), Material(TEXTS[:2]), watch=Silent(), plan=BRIEF)
     assert made["latency_ms"]["int8"] is None
     assert made["latency_ms"]["nano"] is None
     assert made["served"] == "onnx"
-    assert made["ratio"]["torch_over_int8"] is None
+    assert made["ratio"]["torch_over_int8"] is made["int8_over_torch"] is None
     assert made["ratio"]["teacher_score_over_served"] > 0
+    assert "ONNX (served)" in show_text(made)
 
 
 def test_refuses_other_labels_and_no_texts(tiny_sealed: Path) -> None:
     with pytest.raises(InputError, match="other labels"):
-        measure(tiny_sealed, make_task(LABELS[::-1]), Listener(), TEXTS, watch=Silent())
+        measure(tiny_sealed, make_task(LABELS[::-1]), Listener(), Material(TEXTS), watch=Silent())
     with pytest.raises(InputError, match="no texts"):
-        measure(tiny_sealed, make_task(), Listener(), [], watch=Silent())
-
-
-@given(step=st.floats(0.001, 100), seconds=st.floats(0.1, 100), count=st.integers(1, 60))
-def test_a_row_stops_after_its_seconds_but_not_too_soon(
-    step: float, seconds: float, count: int
-) -> None:
-    row = Timer(seconds, clock(step)).row(lambda text: None, ["x"] * count, lambda: None)
-    assert min(count, LEAST_TEXTS) <= row["texts"] <= count
-    if row["texts"] < count:
-        assert row["texts"] * step >= seconds * 0.999
-        assert (row["texts"] - 1) * step < seconds * 1.001 or row["texts"] == LEAST_TEXTS
-    assert row["p50"] == pytest.approx(1000 * step)
-
-
-def test_warm_up_is_not_counted() -> None:
-    answered: list[str] = []
-    row = Timer(1e9).row(answered.append, ["a", "b", "c"], lambda: None)
-    assert answered == ["a", "b", "c"] * 2
-    assert row["texts"] == 3
+        measure(tiny_sealed, make_task(), Listener(), Material([]), watch=Silent())
 
 
 def test_the_teachers_threads_are_the_students() -> None:
     task = make_task()
     teacher = Listener()
-    assert latency.threads_of(teacher, task) == 1
+    assert threads_of(teacher, task) == 1
     teacher.threads = 0  # a teacher that does not say
     pinned = task.teacher.model_copy(update={"threads": 3})
-    assert latency.threads_of(teacher, task.model_copy(update={"teacher": pinned})) == 3
+    assert threads_of(teacher, task.model_copy(update={"teacher": pinned})) == 3
+
+
+def test_overhead_is_what_is_spent_outside_the_run() -> None:
+    now = 0.0
+
+    class Session:
+        def run(self, *_: object) -> None:
+            nonlocal now
+            now += 10
+
+    class Predictor:
+        _session = Session()
+
+        def predict(self, texts: Sequence[str]) -> None:
+            nonlocal now
+            now += 1
+            self._session.run(None, {})
+
+    assert rows.overhead(Predictor(), TEXTS, clock=lambda: now) == pytest.approx(0.1)  # type: ignore[arg-type]
+
+
+@given(run=st.floats(0, 1e6), teacher=st.floats(0.01, 1e4), served=st.floats(0.001, 1e4))
+def test_the_student_has_repaid_its_run_at_break_even(
+    run: float, teacher: float, served: float
+) -> None:
+    timed = {
+        "int8": {"p50": served},
+        "teacher_score": {"p50": teacher},
+        "teacher_generate": {"p50": teacher + 1},
+    }
+    made = repaid({"latency_ms": timed, "served": "int8"}, run)
+    count, saved = made["break_even_requests"], (teacher - served) / 1000
+    assert (count is None) == (saved <= 0)
+    if count is not None:
+        assert count * saved >= run * (1 - 1e-9)
+        assert (count - 1) * saved <= run * (1 + 1e-9)
+
+
+# -- a row in a process of its own -----------------------------------------------------------------
+
+
+def start(student: Path, row: str) -> child.Start:
+    return child.Start(row, str(student), "demo", 1, None, TEXTS[0])
+
+
+def test_a_fresh_process_tells_its_start_and_memory(tiny_sealed: Path) -> None:
+    made = child.starts(start(tiny_sealed, "int8"), count=1)
+    assert 0.05 < made["cold_start_s"] < 120
+    assert 10 < made["rss_mb"] < 2000
+
+
+def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EvokdError, match=r"^int8: a process of its own ended: .*evokd\.json"):
+        child.starts(start(tmp_path / "none", "int8"), count=1)
+
+
+def test_a_served_row_starts_without_what_it_does_not_need(tiny_sealed: Path) -> None:
+    code = (
+        "import sys; from benchmarks.latency import child;"
+        f"child._answer(child.Start('int8', {str(tiny_sealed)!r}, 'demo', 1, None, 'wake me'));"
+        "print([m for m in ('torch', 'transformers', 'llama_cpp', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# -- texts -----------------------------------------------------------------------------------------
+
+
+@given(tokens=st.integers(3, 60), count=st.integers(1, 9))
+def test_texts_of_a_length_have_it(tiny_sealed: Path, tokens: int, count: int) -> None:
+    from tokenizers import Tokenizer
+
+    path = tiny_sealed / "tokenizer.json"
+    made = of_length(make_texts(count, 5)[0], tokens, tokenizer=path)
+    reader = Tokenizer.from_file(str(path))
+    reader.no_truncation()
+    assert [len(reader.encode(text).ids) for text in made] == [tokens] * count
+
+
+def test_texts_of_a_length_need_room_and_words(tiny_sealed: Path) -> None:
+    path = tiny_sealed / "tokenizer.json"
+    with pytest.raises(InputError, match="no room"):
+        of_length(TEXTS, 2, tokenizer=path)
+    with pytest.raises(InputError, match="no words"):
+        of_length(["", " "], 8, tokenizer=path)
+
+
+@given(texts=st.lists(st.text(), max_size=40), most=st.integers(1, 50))
+def test_a_spread_is_even_and_in_order(texts: list[str], most: int) -> None:
+    some = spread([f"{i} {text}" for i, text in enumerate(texts)], most)
+    places = [int(text.split(" ")[0]) for text in some]
+    assert len(some) == min(len(texts), most)
+    assert places == sorted(set(places))
+    gaps = {b - a for a, b in itertools.pairwise(places)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("test", [0, 30])
+def test_a_run_gives_texts_labels_and_what_it_took(tmp_path: Path, test: int) -> None:
+    task = run_task({name: f"asks for {name}" for name in LABELS}, rounds=1)
+    data = make_data(task, test=test)
+    ledger = write_run(tmp_path / "run.db", task, data)
+    ledger.set_meta("run", {"settings": task.settings()})
+    ledger.set_meta("data", data.to_json())
+    gate, seconds = [row.example for row in ledger.rows(split="gate")], ledger.seconds()
+    ledger.close()
+    before = (tmp_path / "run.db").read_bytes()
+    made = material_of_run(tmp_path)
+    assert made.texts == [example.text for example in gate]
+    assert list(made.labelled) == (list(data.test) or gate)
+    assert made.labels_by == ("the test file" if test else "the teacher")
+    assert made.run_seconds == pytest.approx(seconds, abs=3)
+    assert (tmp_path / "run.db").read_bytes() == before
+
+
+def test_without_texts_there_must_be_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        material_of_run(tmp_path)
+
+
+# -- the command -----------------------------------------------------------------------------------
 
 
 def test_the_command_writes_its_record(
@@ -155,46 +382,56 @@ def test_the_command_writes_its_record(
 
     texts = tmp_path / "texts.jsonl"
     texts.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS), encoding="utf-8")
-    opened = []
+    opened: list[Any] = []
+    teacher = Listener()
     monkeypatch.setattr(
-        evokd.teacher, "open_teacher", lambda settings: opened.append(settings) or Listener()
+        evokd.teacher, "open_teacher", lambda settings: opened.append(settings) or teacher
+    )
+    monkeypatch.setattr(bench, "QUICK", replace(BRIEF, processes=1))
+    started: list[child.Start] = []
+    monkeypatch.setattr(
+        child,
+        "starts",
+        lambda what, count: started.append(what) or {"cold_start_s": 0.5, "rss_mb": 77.0},
     )
     out = tmp_path / "latency.json"
-    monkeypatch.setattr(
-        sys, "argv",
-        ["latency", "--student", str(tiny_sealed), "--texts", str(texts), "--quick",
-         "--threads", "1", "--json", str(out), "--teacher", "some.gguf"],
-    )  # fmt: skip
-    latency.main()
+    command = ["--student", str(tiny_sealed), "--texts", str(texts), "--quick", "--threads", "1"]
+    main([*command, "--json", str(out), "--tokens", "16", "--labels", "2"])
     record = json.loads(out.read_text(encoding="utf-8"))
     assert record["quick"] is True
-    assert record["texts"] == len(TEXTS)
-    assert (opened[0].model, opened[0].threads) == ("some.gguf", 1)
+    assert (record["texts"], record["mean_tokens"], record["labels"]) == (len(TEXTS), 16, 2)
+    assert {request.choices for request in teacher.scored} == {LABELS[:2]}
+    assert (opened[0].model, opened[0].threads) == ("demo", 1)
+    assert [what.row for what in started] == [
+        *("torch", "onnx", "int8", "teacher_score", "teacher_generate")
+    ]
+    assert record["cost"]["int8"]["rss_mb"] == 77.0
+    model = Path(evokd.teacher.__file__).parent.parent / "demo" / "teacher.gguf"
+    assert record["cost"]["teacher_score"]["size_mb"] == model.stat().st_size / 1e6
+    assert record["cost"]["nano"] is None
 
 
 def test_a_missing_student_is_the_users_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import evokd.teacher
-
-    monkeypatch.setattr(evokd.teacher, "open_teacher", lambda settings: Listener())
-    monkeypatch.setattr(sys, "argv", ["latency", "--student", str(tmp_path / "none")])
     with pytest.raises(SystemExit) as left:
-        latency.main()
+        main(["--student", str(tmp_path / "none")])
     assert left.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "\nhint: " in said
 
 
-def test_without_texts_there_must_be_a_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no run"):
-        latency.texts_of_run(tmp_path)
+def test_a_missing_teacher_is_told(tiny_sealed: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(json.dumps({"text": "wake me"}), encoding="utf-8")
+    with pytest.raises(EvokdError, match=r"gone\.gguf: no such model file"):
+        bench_student(tiny_sealed, teacher="gone.gguf", texts=texts)
 
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, benchmarks.latency;"
+        "import sys, benchmarks.latency.bench;"
         "print([m for m in ('torch', 'transformers', 'llama_cpp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -91,6 +91,13 @@ def words(html: str) -> str:
     return re.sub(r"\s+", " ", page.text)
 
 
+def cells(html: str, row: str) -> str:
+    """Return the figures of a table's row, a space between them."""
+    found = re.search(rf'<th class="t" scope="row">{row}</th>(.*?)</tr>', html)
+    assert found
+    return re.sub(r"[\s\u202f]+", " ", " ".join(re.findall(r"<td>(.*?)</td>", found[1])))
+
+
 def test_tells_the_whole_run(make: Make, tmp_path: Path) -> None:
     html = make(rounds=2, dev=20)
     text = words(html)
@@ -120,6 +127,33 @@ def test_counts_agree_with_the_ledger(make: Make, tmp_path: Path) -> None:
     assert leaks > 0
     assert f"Leaks: of {len(rows)} texts, {leaks} equalled or nearly equalled a test text" in text
     assert any(row.reason == "round rolled back" for row in rows)
+
+
+def test_tells_the_scenarios_of_latency(make: Make) -> None:
+    html = make()
+    text = words(html)
+    assert "After 8 123 requests the student has repaid the 5.0 minutes" in text
+    assert "each saves 37 ms of the teacher's quicker way" in text
+    assert "it takes 131 × and 123 × as long" in text
+    assert cells(html, "student, INT8") == "1.20 1.56 2.40 2.04 – 3.00 1.04 k 4.80 256"
+    # Too few answers to bound its p99 above, and too slow for a load.
+    assert cells(html, "teacher, scores the labels") == "84 109 168 ≥ 143 14.9 – 256"
+    assert html.count('class="bar-int8 tail"') == 1
+
+
+def test_a_latency_of_an_earlier_version_is_told(make: Make, tmp_path: Path) -> None:
+    make()
+    ledger = Ledger(tmp_path / "run.db")
+    row = {"p50": 5.0, "p95": 7.0, "texts": 90}
+    new = ("throughput", "server", "break_even", "random_weights", "student_vs_teacher_score_cold")
+    old = {key: value for key, value in ledger.stage("latency").items() if key not in new}
+    ledger.finish_stage("latency", old | {"latency_ms": dict.fromkeys(old["latency_ms"], row)})
+    task = make_task(LABELS, rounds=2)
+    write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
+    ledger.close()
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert cells(html, "student, INT8") == "5.00 – – – – – 90"
+    assert "requests the student has repaid" not in words(html)
 
 
 def test_hostile_texts_are_only_text(make: Make) -> None:

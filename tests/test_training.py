@@ -15,6 +15,7 @@ from evokd.training import (
     MIN_STEPS,
     Rows,
     pad_batch,
+    partly_kept,
     plan_batches,
     targets,
     train,
@@ -103,6 +104,18 @@ def test_padding_is_masked() -> None:
     ids, mask = pad_batch([[5, 6, 7], [8]], 0, torch.device("cpu"))
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_share_of_the_starting_weights_is_kept() -> None:
+    layer = torch.nn.Linear(2, 1)
+    layer.bias.requires_grad_(False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0, 8.0]]))
+    with partly_kept(layer, 0.25), torch.no_grad():
+        layer.weight.copy_(torch.tensor([[4.0, 4.0]]))
+        layer.bias.fill_(1.0)
+    assert layer.weight.tolist() == [[3.0, 5.0]]
+    assert layer.bias.tolist() == [1.0]  # frozen, so not training's to change
 
 
 def test_few_lengths_come_out_of_many() -> None:

@@ -92,7 +92,7 @@ def test_a_machine_that_shares_all_work_takes_the_widest() -> None:
 def test_a_machine_that_shares_nothing_takes_one_and_stops_early() -> None:
     speeds = measured(Bench(lambda tokens: 0.001 * tokens))
     assert speeds.best == 1
-    assert list(speeds.generation) == [1, 2, 4]
+    assert list(speeds.generation) == [1, 2, 4, 8]
     assert speeds.complete
     assert speeds.prefill == pytest.approx(1000)
 
@@ -103,9 +103,10 @@ def test_the_knee_is_found() -> None:
     assert speeds.best == 8
 
 
-def test_one_hiccup_does_not_end_it() -> None:
-    bench = Bench(lambda tokens: 0.002 if tokens == 4 else 0.001)
-    assert measured(bench).best == max(tuning.WIDTHS)
+def test_a_plateau_does_not_end_it() -> None:
+    """So it is with Q4_K on AVX-512: nothing is gained from 2 to 8 rows, and much with 16."""
+    bench = Bench(lambda tokens: {1: 1, 2: 1.3, 4: 2.7, 8: 6.4, 16: 6}.get(tokens, tokens / 4))
+    assert measured(bench, seconds=1e6).best == 32
 
 
 def test_a_slow_model_is_left_alone_in_time() -> None:
@@ -174,8 +175,8 @@ def test_another_file_of_that_name_is_measured_anew(model: Path, tmp_path: Path)
 
 
 def test_a_machine_that_gets_busy_does_not_make_it_narrow(model: Path, tmp_path: Path) -> None:
-    """Widths 2 and 4 came at a bad moment: 1 looked best, and is not against the default."""
-    bench = Bench(lambda tokens: 0.01 if tokens in (2, 4) else 0.001)
+    """Widths 2 to 8 came at a bad moment: 1 looked best, and is not against the default."""
+    bench = Bench(lambda tokens: 0.01 if tokens in (2, 4, 8) else 0.001)
     assert measured(bench).best == 1
     assert chosen(bench, model, tmp_path) == SIDE_BY_SIDE
 

@@ -71,16 +71,20 @@ def compare(
         found["llama_cpp.server, 8 clients"] = (
             _server(path, file, threads=threads) if find_spec("sse_starlette") else None
         )
-        found["distilabel LlamaCppLLM"] = distilabel and _script(
-            [
-                str(distilabel),
-                str(SCRIPTS / "peer_distilabel.py"),
-                str(path),
-                str(file),
-                str(threads),
-            ]
+        found["distilabel LlamaCppLLM"] = (
+            None
+            if distilabel is None
+            else _script(
+                [
+                    str(distilabel),
+                    str(SCRIPTS / "peer_distilabel.py"),
+                    str(path),
+                    str(file),
+                    str(threads),
+                ]
+            )
         )
-        found["node-llama-cpp"] = node and _script(
+        found["node-llama-cpp"] = None if node is None else _script(
             ["node", str(SCRIPTS / "peer_node.mjs"), str(node), str(path), str(file),
              str(width), str(threads)]
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -125,21 +125,36 @@ def bench(
     texts: Annotated[
         Path | None, typer.Option("--texts", help="Texts to time on; else the run's own.")
     ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=3, help="Make texts of about so many tokens.")
+    ] = None,
+    labels: Annotated[
+        int | None, typer.Option("--labels", min=2, help="Ask the teacher about so many only.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke test: few texts.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
-    """Time a student against a teacher: the same texts and threads, one at a time.
+    """Time a student against a teacher: the same texts, the same threads.
 
-    evokd bench runs/demo/student --teacher path/to/model.gguf
+        evokd bench runs/demo/student --teacher path/to/model.gguf
+
+    One text after another, all at once, and as requests at random times; beside each row its
+    accuracy, size, memory and start, and after how many requests the student has repaid its run.
     """
     import json
 
     from rich.console import Console
 
-    from benchmarks.latency import bench_student, show
+    from benchmarks.latency.bench import bench_student
+    from benchmarks.latency.table import show
+    from evokd.cli.live import Live
 
-    record = bench_student(student, teacher=teacher, texts=texts, threads=threads)
-    show(record, Console(highlight=False))
+    how: dict[str, Any] = {"texts": texts, "tokens": tokens, "labels": labels, "threads": threads}
+    console = Console(highlight=False)
+    with Live(console) as watch:
+        record = bench_student(student, teacher=teacher, quick=quick, watch=watch, **how)
+    show(record, console)
     if json_file is not None:
         json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

@@ -77,4 +77,5 @@ def examine(teacher: str = "demo") -> Iterator[Finding]:
     elif not packages.installed("llama_cpp") or not packages.installed("gguf"):
         yield wrong("teacher", "not tried: llama.cpp is missing", "pip install 'evokd[teacher]'")
     else:
-        yield from model.findings(settings, torch, tried=not llama.death)
+        free = machine.room_for_model(torch, llama)
+        yield from model.findings(settings, free=free, tried=not llama.death)

@@ -83,7 +83,7 @@ def _header(path: Path, readers: list[Any], *, size: int) -> Header:
         template=bool(read("tokenizer.chat_template", "")),
         bytes=size,
         cell=_cell(lambda key, otherwise=None: read(f"{kind}.{key}", otherwise), width),
-        work=BATCH * FULL * (vocabulary + 16 * width),
+        work=BATCH * FULL * (vocabulary * 3 // 2 + 32 * width),  # logits, and what layers hold
     )
 
 
@@ -101,7 +101,7 @@ def _cell(read: Any, width: int) -> int:
 def _quantisation(kind: int | None, tensors: list[Any]) -> str:
     names = {int(member): member.name for member in gguf.LlamaFileType}
     if kind in names:
-        return names[kind].split("_", 1)[-1]
+        return str(names[kind].split("_", 1)[-1])
     sizes: Counter[str] = Counter()
     for tensor in tensors:
         sizes[tensor.tensor_type.name] += int(tensor.n_bytes)

@@ -114,6 +114,14 @@ def free_memory(cgroup: Path = CGROUP, meminfo: Path = Path("/proc/meminfo")) ->
     return min([*left, *(1024 * k for k in kilobytes)], default=None)
 
 
+def room_for_model(torch: Answer, llama: Answer) -> int | None:
+    """Return the bytes that a model may take: on the GPUs where llama.cpp uses them, else here."""
+    devices = torch.get("devices", [])
+    if devices and llama.get("gpu"):
+        return sum(int(device["free"]) for device in devices)
+    return free_memory()
+
+
 def graphics(torch: Answer, llama: Answer) -> Finding:
     """Judge whether both engines use the GPU, if there is one."""
     devices = torch.get("devices", [])

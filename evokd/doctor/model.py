@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evokd.doctor import Finding, good, warning, wrong
-from evokd.doctor.child import Answer, ask
-from evokd.doctor.header import Header, read_header
-from evokd.doctor.machine import GIGA, free_memory
+from evokd.doctor.child import ask
+from evokd.doctor.machine import GIGA
 from evokd.errors import EvokdError
 from evokd.settings import TeacherSettings
 
+if TYPE_CHECKING:
+    from evokd.doctor.header import Header
+
 SHORT = 1024  # tokens of training below which questions with many labels do not fit
-WORDY = 0.8  # share of the free memory from which it is tight
+TIGHT = 0.8  # share of the free memory from which it is tight
 SLOW = 5.0  # tokens a second, side by side, below which a run takes days
 
 
-def findings(settings: TeacherSettings, torch: Answer, *, tried: bool) -> Iterator[Finding]:
+def findings(settings: TeacherSettings, *, free: int | None, tried: bool) -> Iterator[Finding]:
     """Give what there is to say of a model file.
 
     Args:
         settings: the model, and the context that it would be opened with.
-        torch: what torch says of the GPUs.
+        free: bytes of memory that it may take, None where the system does not tell.
         tried: whether llama.cpp works at all; otherwise the file is only read.
     """
     try:
+        from evokd.doctor.header import read_header
         from evokd.teacher.modelfile import find_model
 
         path = find_model(settings.model)
@@ -35,7 +38,7 @@ def findings(settings: TeacherSettings, torch: Answer, *, tried: bool) -> Iterat
         yield wrong("teacher", error.message, error.hint)
         return
     yield from described(header)
-    room = fits(header, settings.context, free_memory())
+    room = fits(header, settings.context, free)
     yield room
     if room.state == "wrong" or not tried:
         yield warning("trial", "not tried", "see above for what is in its way")
@@ -79,7 +82,7 @@ def fits(header: Header, context: int, free: int | None) -> Finding:
         return wrong("room", says, hint, **facts)
     return (
         warning("room", says, hint, **facts)
-        if needed > WORDY * free
+        if needed > TIGHT * free
         else good("room", says, **facts)
     )
 
@@ -105,7 +108,8 @@ def judge_parity(parity: dict[str, Any]) -> Finding:
     found = Parity(**parity)
     says = (
         f"{found.tokens} tokens alone and side by side: log-probabilities at most"
-        f" {found.worst:.4f} nats apart, {found.flips} likeliest tokens differ"
+        f" {found.worst:.3f} nats apart ({found.limit:.2f} can be rounding),"
+        f" {found.flips} likeliest tokens differ"
     )
     if found.holds:
         return good("parity", says, **parity)

@@ -125,19 +125,16 @@ def judge(part: Part, *, needed: bool) -> Finding:
     missing = [p for p in part.packages if p not in here and p.name not in NOT_HERE]
     versions = {p.name: _version(p.name) for p in here}
     unfit = [line for p in here if (line := _unfit(p.name, versions[p.name], part.extra))]
-    says = f"{part.use}: " + ", ".join(f"{p.name} {versions[p.name]} ({p.use})" for p in here)
+    lacks = ", ".join(f"{p.name} ({p.use})" for p in missing)
+    faults = [*unfit, f"missing: {lacks}"] if missing else unfit
+    found = ", ".join(f"{p.name} {versions[p.name]} ({p.use})" for p in here)
+    says = f"{part.use}: " + "; ".join([found, *faults] if found else faults)
     if not part.extra:
         says = f"evokd {__version__}, {says}"
     facts = {"versions": versions, "missing": [p.name for p in missing]}
-    if not missing and not unfit:
+    if not faults:
         return good(topic, says, **facts)
-    if missing:
-        lacks = ", ".join(f"{p.name} ({p.use})" for p in missing)
-        unfit.append(f"missing: {lacks}")
-        says = says if here else f"{part.use}: not installed"
-    say = wrong if needed else warning
-    hint = f"pip install '{topic}'"
-    return say(topic, f"{says}; {'; '.join(unfit)}" if here else says, hint, **facts)
+    return (wrong if needed else warning)(topic, says, f"pip install '{topic}'", **facts)
 
 
 def installed(module: str) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from evokd.errors import EvokdError
+
+SECONDS = 20.0  # that timing a model may take
 
 
 def torch_() -> Iterator[dict[str, Any]]:
@@ -52,15 +54,22 @@ def trial(path: str) -> Iterator[dict[str, Any]]:
     try:
         yield {"loaded": True}
         yield {"parity": asdict(compare(engine))}
-        yield {"speeds": asdict(measure(engine, (1, 8, SIDE_BY_SIDE)))}
+        yield {"speeds": asdict(measure(engine, (1, 8, SIDE_BY_SIDE), seconds=SECONDS))}
     finally:
         engine.close()
+
+
+QUESTIONS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    "torch": torch_,
+    "llama": llama,
+    "trial": trial,
+}
 
 
 def main(what: str, *arguments: str) -> int:
     """Answer on stdout; errors that a user can fix are an answer too."""
     try:
-        for part in {"torch": torch_, "llama": llama, "trial": trial}[what](*arguments):
+        for part in QUESTIONS[what](*arguments):
             sys.stdout.write(json.dumps(part) + "\n")
             sys.stdout.flush()
     except EvokdError as error:

@@ -98,7 +98,8 @@ class Scored:
         decoded: tokens that went through the model for this request, a shared prefix and a
             baseline counted once for the first request that needs it.
         lengths: tokens of each choice, end of turn included.
-        bounded: indices of the choices whose log-probability is only an upper bound.
+        bounded: indices of the choices whose log-probability is only an upper bound; the same one
+            for choices that begin alike and were not told apart.
     """
 
     logprobs: tuple[float, ...]

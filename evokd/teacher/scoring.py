@@ -19,6 +19,7 @@ from evokd.teacher.heads import groups
 from evokd.teacher.native import Engine, NoSlot
 from evokd.teacher.search import FEW, Search
 
+WIDTH = 256  # tokens of texts side by side: with more, each pays for more memory of the others
 _Base = tuple[Tokens, tuple[Tokens, ...]]  # a prompt about an empty text, and choices
 
 
@@ -170,17 +171,14 @@ class _Job:
 
 
 def _waves(engine: Engine, texts: Sequence[_Text], *, shared: int) -> Iterator[list[_Text]]:
-    """Cut texts into runs whose ends of prompts fit a batch, and all they hold the memory.
-
-    More than a batch would gain nothing: each row pays for all tokens in the shared memory.
-    """
+    """Cut texts into runs whose ends of prompts fit WIDTH, and all they hold the memory."""
     wave: list[_Text] = []
     ends = cells = deepest = 0
     for text in texts:
         end = len(text.prompt) - shared
         ends, cells = ends + end, cells + end + text.choices.forks
         deepest = max(deepest, text.choices.deepest)
-        full = shared + cells + deepest > engine.cells or ends > engine.batch
+        full = shared + cells + deepest > engine.cells or ends > WIDTH
         if wave and (full or len(wave) == engine.sequences // 2 - 1):
             yield wave
             wave, deepest = [], text.choices.deepest
@@ -215,7 +213,7 @@ class _Wave:
         self.live = list(texts)
         self.free = list(range(engine.sequences - 1, 0, -1))
         forks = sum(len(t.prompt) - shared + t.choices.forks for t in texts)
-        self.room = min(engine.batch, engine.cells - shared - forks)  # for branches, in tokens
+        self.room = min(WIDTH, engine.cells - shared - forks)  # for branches, in tokens
         for text in texts:
             text.begin()
 

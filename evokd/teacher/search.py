@@ -7,12 +7,13 @@ the likeliest choice is found without looking into branches that cannot hold it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, inf
 
 from evokd.teacher.choices import Tree
 
 FEW = 48  # tokens of choices, about as many as a text has: "auto" works all of them out
-SPARE = 0.01  # of all probability may lie in what was not looked into
+SPEND = 12  # tokens of choices that are looked at though the best choice may be known before
+SPARE = 0.01  # of all probability that may be left in the dark before
 
 
 class Search:
@@ -37,11 +38,13 @@ class Search:
         self.baseline = baseline or (0.0,) * len(tree.lengths)
         self.found: dict[int, float] = {}
         self.open: dict[int, float] = {}
+        self._looked = 0
         self._reach(0, 0.0)
 
     def take(self, number: int, rows: Sequence[Sequence[float]]) -> None:
         """Take in a branch: the log-probabilities of what may follow each token decoded."""
         branch = self.tree.branches[number]
+        self._looked += len(branch.read)
         total = self.open.pop(number)
         total += sum(row[0] for row in (rows[:-1] if branch.below else rows))
         self.found.update(dict.fromkeys(branch.ends, total))
@@ -52,42 +55,41 @@ class Search:
     def wanted(self) -> list[int]:
         """Return the branches to look into next, likeliest first; none when enough is known.
 
-        Those left out have bounds that add up, over their choices, to less than SPARE of all
-        probability, and none of them can hold the best choice.
+        That is when no branch can hold a better choice than the best one found, and besides
+        either SPEND tokens were looked at or all branches together are worth at most SPARE.
         """
-        if self.every:
+        if self.every or not self.open:
             return [*self.open]
-        top = max(self._value(m, at) for m, at in self._known().items())
-        found = [exp(self._value(m, at) - top) for m, at in self.found.items()]
-        worth = {
-            number: [exp(self._value(m, at) - top) for m in self.tree.branches[number].members]
-            for number, at in self.open.items()
-        }
-        spare = SPARE * (sum(found) + sum(map(max, worth.values())))
-        least_first = sorted(worth, key=lambda number: sum(worth[number]))
-        left = 0
-        while left < len(least_first) and sum(worth[least_first[left]]) <= spare:
-            spare -= sum(worth[least_first[left]])
-            left += 1
-        if left < len(worth):
-            return least_first[left:][::-1]
-        likeliest = max(worth, key=lambda number: max(worth[number]), default=0)
-        best = max(found, default=0.0)
-        return [likeliest] if worth and max(worth[likeliest]) > best else []
+        bounds = {number: self._bound(number) for number in self.open}
+        likeliest_first = sorted(bounds, key=bounds.__getitem__, reverse=True)
+        wanted = self._worthwhile(likeliest_first, bounds)
+        found = (self._value(m, at) for m, at in self.found.items())
+        if not wanted and bounds[likeliest_first[0]] > max(found, default=-inf):
+            wanted = likeliest_first[:1]
+        return wanted
 
     def result(self) -> tuple[tuple[float, ...], tuple[int, ...]]:
         """Return the choices' log-probabilities, and which of them are upper bounds."""
-        known = self._known()
-        values = (self._value(m, known[m]) for m in range(len(self.baseline)))
-        return tuple(values), tuple(sorted(known.keys() - self.found.keys()))
-
-    def _known(self) -> dict[int, float]:
-        """Return the log-probability of each choice, or its upper bound."""
         bounds = {m: at for n, at in self.open.items() for m in self.tree.branches[n].members}
-        return self.found | bounds
+        known = self.found | bounds
+        values = (self._value(m, known[m]) for m in range(len(self.baseline)))
+        return tuple(values), tuple(sorted(bounds))
 
-    def _value(self, choice: int, logprob: float) -> float:
-        return logprob - self.baseline[choice]
+    def _worthwhile(self, likeliest_first: list[int], bounds: dict[int, float]) -> list[int]:
+        """Return the likeliest branches, all but SPARE of what is possible, for SPEND tokens."""
+        found = [self._value(m, at) for m, at in self.found.items()]
+        top = max([*found, *bounds.values()])
+        worth = [exp(bounds[number] - top) for number in likeliest_first]
+        left = sum(worth)
+        spare = SPARE * (left + sum(exp(value - top) for value in found))
+        looked, wanted = self._looked, []
+        for number, value in zip(likeliest_first, worth, strict=True):
+            if looked >= SPEND or left <= spare:
+                break
+            wanted.append(number)
+            looked += len(self.tree.branches[number].read)
+            left -= value
+        return wanted
 
     def _reach(self, number: int, value: float) -> None:
         branch = self.tree.branches[number]
@@ -95,3 +97,11 @@ class Search:
             self.open[number] = value
         else:
             self.found.update(dict.fromkeys(branch.ends, value))
+
+    def _value(self, choice: int, logprob: float) -> float:
+        return logprob - self.baseline[choice]
+
+    def _bound(self, number: int) -> float:
+        """Return what the best choice on a branch may come to at most."""
+        at = self.open[number]
+        return max(self._value(m, at) for m in self.tree.branches[number].members)
