@@ -175,12 +175,10 @@ def full_data(setting: Setting, data: Path, *, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(Path(folder), setting, _sample(train, 0), test, 0, "demo", quick=quick)
     train = train[:200] if quick else train
-    # Gold rows in plenty: keeping nothing of the pretrained weights favours the reference.
-    settings = task.student.model_copy(update={"keep": 0.0})
     student = None
     best: dict[str, Any] = {"dev_accuracy": -1.0}
     for passes in range(1, 2 if quick else MOST_PASSES + 1):
-        student = fit(train, task.names, settings, epochs=1, seed=passes, start=student)
+        student = fit(train, task.names, task.student, epochs=1, seed=passes, start=student)
         dev_accuracy = scores_of(student, dev, task.names)["accuracy"]
         print(f"  pass {passes}: dev {dev_accuracy:.4f}", flush=True)
         if dev_accuracy <= best["dev_accuracy"]:

@@ -83,7 +83,7 @@ class StudentSettings(Group):
     max_length: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
     soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's probabilities")
     keep: float = Field(
-        0.3, ge=0, le=1, description="share of the starting weights that the trained ones keep"
+        0.3, ge=0, le=1, description="share of the starting weights kept, against teacher mistakes"
     )
     layers: int = Field(
         0, ge=0, description="encoder layers of the final student, distilled from all; 0 keeps all"

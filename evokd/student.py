@@ -191,17 +191,23 @@ def fit(
         )
         goals = targets(examples, labels, soft=settings.soft)
         scale = _scale(examples, labels, weights)
-        centred = getattr(model.config, MARK, False)
+        kept = 0.0
         with first_token_only(model):
-            if centred and start is None:
+            if start is None and getattr(model.config, MARK, False):
                 _centre_head(student, examples)
+                kept = settings.keep * _taught_share(examples)
             with (
                 used_rows_only(model, tokens, pad=pad) as renumbered,
-                partly_kept(model, settings.keep if centred else 0.0),
+                partly_kept(model, kept),
             ):
                 rows, rate = Rows(renumbered, goals, scale), settings.learning_rate
                 train(model, rows, batches, pad=pad, learning_rate=rate, on_step=on_step)
     return student
+
+
+def _taught_share(examples: Sequence[Example]) -> float:
+    """Return the share of examples that were written or labelled by the teacher."""
+    return sum(example.origin not in ("seed", "gold") for example in examples) / len(examples)
 
 
 def _scale(

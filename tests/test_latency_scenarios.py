@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from benchmarks.latency.scenarios import (
     FULL,
     LEAST_AT_ONCE,
     Clock,
+    Plan,
     cold,
     interval,
     offline,
@@ -48,19 +51,18 @@ class World:
         self.slept += seconds
 
 
-@given(step=st.floats(0.001, 100), seconds=st.floats(0.1, 100), queries=st.integers(1, 60))
+@given(
+    step=st.floats(0.001, 100),
+    seconds=st.floats(0.1, 100),
+    queries=st.integers(1, 60),
+    turns=st.integers(1, 4),
+)
 def test_a_stream_stops_after_its_seconds_but_not_too_soon(
-    step: float, seconds: float, queries: int
+    step: float, seconds: float, queries: int, turns: int
 ) -> None:
     world = World(0)
-    plan = replace(FULL, queries=queries, seconds=seconds)
-    made = single_stream(
-        lambda text: world.work(step),
-        ["x"] * 7,
-        plan=plan,
-        clock=world.clock,
-        tick=lambda: None,
-    )
+    plan = replace(FULL, queries=queries, seconds=seconds, turns=turns)
+    made = stream(world, {"row": lambda text: world.work(step)}, ["x"] * 7, plan)["row"]
     assert min(queries, plan.least) <= made["queries"] <= queries
     if made["queries"] < queries:
         assert made["queries"] * step >= seconds * 0.999
@@ -72,28 +74,40 @@ def test_a_stream_stops_after_its_seconds_but_not_too_soon(
 
 def test_texts_begin_again_and_the_warm_up_is_not_counted() -> None:
     world = World()
-    ticks: list[None] = []
-    made = single_stream(
-        lambda text: world.work(0.001, text),
-        ["a", "b", "c"],
-        plan=replace(FULL, queries=5),
-        clock=world.clock,
-        tick=lambda: ticks.append(None),
-    )
+    plan = replace(FULL, queries=5, turns=1)
+    made = stream(world, {"row": lambda text: world.work(0.001, text)}, ["a", "b", "c"], plan)
     assert world.answered == ["a", "b", "c", *"abcab"]
-    assert (made["queries"], len(ticks)) == (5, 5)
+    assert made["row"]["queries"] == 5
 
 
 def test_the_warm_up_of_something_slow_is_one_text() -> None:
     world = World()
-    single_stream(
-        lambda text: world.work(30, text),
-        ["a", "b", "c"],
-        plan=replace(FULL, least=2),
-        clock=world.clock,
-        tick=lambda: None,
-    )
+    plan = replace(FULL, least=2, turns=1)
+    stream(world, {"row": lambda text: world.work(30, text)}, ["a", "b", "c"], plan)
     assert world.answered == ["a", "a", "b"]
+
+
+def test_rows_take_turns_so_that_a_slow_while_slows_all() -> None:
+    world = World(0)
+
+    def answer(text: str) -> None:
+        world.work(0.02 if world.now > 1 else 0.01)
+
+    plan = replace(FULL, queries=100, turns=5)
+    made = stream(world, {"one": answer, "other": answer}, ["x"], plan)
+    assert made["one"]["queries"] == made["other"]["queries"] == 100
+    assert made["one"]["mean"] == pytest.approx(made["other"]["mean"], rel=0.1)
+
+
+def stream(
+    world: World, answers: dict[str, Callable[[str], None]], texts: list[str], plan: Plan
+) -> dict[str, dict[str, Any]]:
+    ticks: list[None] = []
+    made = single_stream(
+        answers, texts, plan=plan, clock=world.clock, tick=lambda: ticks.append(None)
+    )
+    assert len(ticks) == plan.turns * len(answers)
+    return made
 
 
 def below(n: int, share: float, values: range) -> float:

@@ -91,17 +91,16 @@ def test_other_models_keep_their_last_layer(tiny_saved: Path) -> None:
         assert model.base_model.encoder.layer[-1] is last
 
 
-def test_who_keeps_all_answers_by_the_nearest_centroid(settings: StudentSettings) -> None:
-    examples = [Example(text, LABELS[i % 2]) for i, text in enumerate(TEXTS)]
-    fast = settings.model_copy(update={"learning_rate": 1e-2})
-
-    def made(keep: float, rate: float) -> np.ndarray:
-        chosen = fast.model_copy(update={"keep": keep, "learning_rate": rate})
+def test_who_keeps_all_of_a_teachers_lesson_answers_by_centroid(settings: StudentSettings) -> None:
+    def made(keep: float, rate: float, origin: str = "cover") -> np.ndarray:
+        examples = [Example(text, LABELS[i % 2], origin) for i, text in enumerate(TEXTS)]
+        chosen = settings.model_copy(update={"keep": keep, "learning_rate": rate})
         return fit(examples, LABELS, chosen, epochs=1, seed=0).predict(TEXTS)
 
-    start = made(0.0, 1e-12)
+    start, trained = made(0.0, 1e-12), made(0.0, 1e-2)
+    assert np.abs(trained - start).max() > 1e-2
     np.testing.assert_allclose(made(1.0, 1e-2), start, atol=1e-5)
-    assert np.abs(made(0.0, 1e-2) - start).max() > 1e-2
+    np.testing.assert_array_equal(made(1.0, 1e-2, "gold"), trained)
 
 
 def test_training_leaves_the_pooling_layer_as_it_is(settings: StudentSettings) -> None:

@@ -48,7 +48,7 @@ from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.task import Task
 from evokd.teacher import Teacher
-from evokd.watch import Silent, Tick, Watch
+from evokd.watch import Silent, Watch
 
 if TYPE_CHECKING:
     from serving.layout import Manifest
@@ -149,18 +149,21 @@ def _timed(
     made: dict[str, dict[str, Any]] = {
         part: dict.fromkeys(TITLES) for part in ("latency_ms", "throughput", "server")
     }
+    tick = watch.progress("one text after another", plan.turns * len(rows))
+    answers = {name: row.one for name, row in rows.items()}
+    streams = single_stream(answers, texts, plan=plan, clock=clock, tick=tick)
+    tick = watch.progress("many at once, and at random times", len(rows))
     for name, row in rows.items():
-        tick: Tick = watch.progress(f"timing: {TITLES[name]}", plan.queries)
-        single = single_stream(row.one, texts, plan=plan, clock=clock, tick=tick)
-        one = single["mean"] / 1000
-        batch = offline(row.labels, texts, plan=plan, clock=clock, one=one)
+        one = streams[name]["mean"] / 1000
         if row.forget:
-            single["cold"] = cold(row.one, row.forget, texts, plan=plan, clock=clock)
-        made["latency_ms"][name], made["throughput"][name] = single, batch
+            streams[name]["cold"] = cold(row.one, row.forget, texts, plan=plan, clock=clock)
+        made["latency_ms"][name] = streams[name]
+        made["throughput"][name] = offline(row.labels, texts, plan=plan, clock=clock, one=one)
         made["server"][name] = {
             load: server(row.one, texts, share=share, one=one, seconds=plan.server, clock=clock)
             for load, share in LOADS.items()
         }
+        tick()
     return made
 
 

@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ class Plan:
         queries: of the single stream; the texts begin again when they run out.
         seconds: of the single stream, which ends there, though not before `least` queries.
         least: queries that even the slowest row answers.
+        turns: parts that the single stream of each row is cut into.
         offline: seconds of the offline scenario; it answers at least LEAST_AT_ONCE texts.
         server: seconds of each load of the server scenario; 0 leaves it out.
         processes: fresh processes each row is started in, for memory and start; 0 leaves it out.
@@ -54,6 +55,7 @@ class Plan:
     queries: int = 1024
     seconds: float = 20.0
     least: int = 5
+    turns: int = 5
     offline: float = 10.0
     server: float = 10.0
     processes: int = 3
@@ -61,33 +63,27 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(128, seconds=2.0, least=2, offline=1.0, server=1.0, processes=1, scored=40)
-IN_A_RUN = Plan(256, seconds=1.2, offline=0.5, server=0.4, processes=0, scored=0)
+QUICK = Plan(128, seconds=2.0, least=2, turns=2, offline=1.0, server=1.0, processes=1, scored=40)
+IN_A_RUN = Plan(256, seconds=0.8, turns=2, offline=0.3, server=0.3, processes=0, scored=0)
 
 
 def single_stream(
-    answer: Answer, texts: Sequence[str], *, plan: Plan, clock: Clock, tick: Tick
-) -> dict[str, Any]:
-    """Answer one text after another; return percentiles in milliseconds.
+    answers: Mapping[str, Answer], texts: Sequence[str], *, plan: Plan, clock: Clock, tick: Tick
+) -> dict[str, dict[str, Any]]:
+    """Let each answer one text after another; return percentiles in milliseconds.
+
+    They take turns, so that what slows the machine for a while slows all of them.
 
     Returns:
-        mean, p50, p90, p95 and p99; under "interval" each one's 95 % interval, None where too
-        few queries bound it; "queries" that were timed and the "texts" among them.
+        For each: mean, p50, p90, p95 and p99; under "interval" each one's 95 % interval, None
+        where too few queries bound it; "queries" that were timed and the "texts" among them.
     """
-    _warm_up(answer, texts, plan, clock)
-    taken: list[float] = []
-    while len(taken) < plan.queries:
-        if len(taken) >= plan.least and sum(taken) >= 1000 * plan.seconds:
-            break
-        text = texts[len(taken) % len(texts)]
-        start = clock.now()
-        answer(text)
-        taken.append(1000 * (clock.now() - start))
-        tick()
-    intervals = {_name(share): interval(taken, share) for share in SHARES}
-    counts = {"queries": len(taken), "texts": min(len(taken), len(texts))}
-    mean = sum(taken) / len(taken)
-    return {"mean": mean, **percentiles(taken), "interval": intervals, **counts}
+    taken: dict[str, list[float]] = {name: [] for name in answers}
+    for turn in range(1, plan.turns + 1):
+        for name, answer in answers.items():
+            _turn(answer, texts, taken[name], plan=plan, part=turn / plan.turns, clock=clock)
+            tick()
+    return {name: _facts(times, len(texts)) for name, times in taken.items()}
 
 
 def cold(
@@ -195,6 +191,33 @@ def _binomial(k: int, n: int, share: float) -> float:
 
 def _name(share: float) -> str:
     return f"p{100 * share:.0f}"
+
+
+def _turn(
+    answer: Answer,
+    texts: Sequence[str],
+    taken: list[float],
+    *,
+    plan: Plan,
+    part: float,
+    clock: Clock,
+) -> None:
+    """Warm up, then go on until this part of the plan is done."""
+    _warm_up(answer, texts, plan, clock)
+    while len(taken) < part * plan.queries:
+        if len(taken) >= part * plan.least and sum(taken) >= 1000 * part * plan.seconds:
+            break
+        text = texts[len(taken) % len(texts)]
+        start = clock.now()
+        answer(text)
+        taken.append(1000 * (clock.now() - start))
+
+
+def _facts(taken: Sequence[float], texts: int) -> dict[str, Any]:
+    intervals = {_name(share): interval(taken, share) for share in SHARES}
+    counts = {"queries": len(taken), "texts": min(len(taken), texts)}
+    mean = sum(taken) / len(taken)
+    return {"mean": mean, **percentiles(taken), "interval": intervals, **counts}
 
 
 def _warm_up(answer: Answer, texts: Sequence[str], plan: Plan, clock: Clock) -> None:

@@ -210,10 +210,10 @@ def _many(source: str, texts: int) -> list[Score]:
 
 
 def _longer(text: str, chance: random.Random) -> str:
-    """Put asides around a text until it has about TOKENS tokens, four letters each."""
+    """Put asides around a text until it has about TOKENS tokens, by its letters."""
     before, *asides = chance.sample(ASIDES, len(ASIDES))
     longer = f"{before} {text}"
-    while len(longer) < 4 * TOKENS and asides:
+    while len(longer) < 3 * TOKENS and asides:
         longer += f" {asides.pop()}"
     return longer
 
