@@ -37,7 +37,7 @@ def show(record: Mapping[str, Any], console: Console) -> None:
 
 def times(record: Mapping[str, Any]) -> Table:
     """Return the table of the scenarios."""
-    loads = [f"p99 ms at\n{load} load" for load in LOADS]
+    loads = [f"at {load}\np99 ms" for load in LOADS]
     heads = ["p50\nms", "p90\nms", "p99\nms", "p99 in\n(95 %)", "texts/s\nat once", *loads]
     table = _table(heads, title=f"{record['cpu']}, threads: {record['threads']}")
     for name, row in record["latency_ms"].items():

@@ -22,41 +22,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
-from unittest.mock import patch
 
 import llama_cpp
 
+from benchmarks.throughput.questions import Rows, many, recorded, replayed, seven
 from evokd.cpus import usable_cores
-from evokd.demo.training.corpus import resource
-from evokd.prompts import ask_label
 from evokd.settings import TeacherSettings
-from evokd.task import demo_task, load_data
 from evokd.teacher import Score, Scored, grammar, scoring
 from evokd.teacher.heads import common_head
 from evokd.teacher.llamacpp import LlamaCppTeacher
 from evokd.teacher.modelfile import find_model
-from evokd.teacher.search import Search
 
 EMBEDDED, MAIN = "demo", "r04_q4.gguf"
-CONTEXT, SEVEN, MANY, TOKENS, REPLY = 4096, 7, 77, 48, 16
-ASIDES = (
-    "I hope that this is the right place to ask.",
-    "Sorry that I bother you so late.",
-    "We have just come home and I am a little tired.",
-    "Thank you very much in advance.",
-    "Take all the time that you need.",
-)
+CONTEXT, REPLY = 4096, 16
 Clock = Callable[[], float]
-Rows = dict[int, Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +85,25 @@ def measure(
     }
 
 
-def against_writing(teacher: LlamaCppTeacher, work: Work, *, clock: Clock) -> dict[str, Any]:
-    """Compare scoring seven labels with writing one of them under a grammar."""
-    requests = _seven(work.texts)
+def against_writing(
+    teacher: LlamaCppTeacher,
+    requests: Sequence[Score],
+    work: Work,
+    *,
+    clock: Clock,
+    said: Sequence[Rows] = (),
+) -> dict[str, Any]:
+    """Compare scoring few labels with writing one of them under a grammar.
+
+    Args:
+        teacher: does the work.
+        requests: one for each text.
+        work: how often, and how many of the texts for `Llama`.
+        clock: seconds that only rise.
+        said: what the teacher is made to find of each text; empty means its own.
+    """
     asked = requests[: work.llama_texts]
-    with closing(_open_llama(teacher)) as llama:
+    with replayed(said), closing(_open_llama(teacher)) as llama:
         ms, answers = _in_turn(
             {
                 "all": (lambda: teacher.score(_searching(requests, "all")), len(requests)),
@@ -139,7 +139,7 @@ def against_reading(
         clock: seconds that only rise.
         said: what the teacher is made to find of each text; empty means its own.
     """
-    with _replayed(said):
+    with replayed(said):
         ms, answers = _in_turn(
             {
                 "best": (lambda: teacher.score(requests), len(requests)),
@@ -157,65 +157,42 @@ def against_reading(
     }
 
 
-def _embedded(work: Work, *, threads: int, clock: Clock) -> tuple[dict[str, Any], list[Rows]]:
-    """Return the embedded teacher's figures, and all that it said of 77 labels."""
-    said: list[Rows] = []
+def _embedded(
+    work: Work, *, threads: int, clock: Clock
+) -> tuple[dict[str, Any], dict[str, list[Rows]]]:
+    """Return the embedded teacher's figures, and all that it said of few and of many labels."""
+    few, much = seven(work.texts), many("clinc150", work.texts)
+    said: dict[str, list[Rows]] = {"seven": [], "many": []}
     with closing(_open(find_model(EMBEDDED), threads)) as teacher:
-        many = _many("clinc150", work.texts)
-        with _recorded(said):
-            every = teacher.score(_searching(many, "all"))
-        row = against_reading(teacher, many, work, clock=clock)
-        both = zip(teacher.score(many), every, strict=True)
+        with recorded(said["seven"]):
+            teacher.score(_searching(few, "all"))
+        with recorded(said["many"]):
+            every = teacher.score(_searching(much, "all"))
+        row = against_reading(teacher, much, work, clock=clock)
+        both = zip(teacher.score(much), every, strict=True)
         row["same_as_all"] = _share(_best(one) == _best(other) for one, other in both)
-        unknown = _many("banking77", work.texts // 3)
+        unknown = many("banking77", work.texts // 3)
         return {
-            "seven": against_writing(teacher, work, clock=clock),
+            "seven": against_writing(teacher, few, work, clock=clock),
             "many": row,
             "many_unknown": against_reading(teacher, unknown, QUICK, clock=clock),
         }, said
 
 
 def _random(
-    path: Path, work: Work, said: Sequence[Rows], *, threads: int, clock: Clock
+    path: Path, work: Work, said: dict[str, list[Rows]], *, threads: int, clock: Clock
 ) -> dict[str, Any]:
     """Return the figures of a model with random weights."""
-    many = _many("clinc150", work.texts)
+    few, much = seven(work.texts), many("clinc150", work.texts)
+    told = {name: rows[: work.texts] for name, rows in said.items()}
     with closing(_open(path, threads)) as teacher:
+        row = against_writing(teacher, few, work, clock=clock, said=told["seven"])
+        del row["same_as_written"]  # it was told what to find
         return {
-            "seven": against_writing(teacher, work, clock=clock),
-            "many": against_reading(teacher, many, work, clock=clock, said=said[: work.texts]),
-            "many_random": against_reading(teacher, many[:6], QUICK, clock=clock),
+            "seven": row,
+            "many": against_reading(teacher, much, work, clock=clock, said=told["many"]),
+            "many_random": against_reading(teacher, much[:6], QUICK, clock=clock),
         }
-
-
-def _seven(texts: int) -> list[Score]:
-    task = demo_task()
-    shown = dict(list(task.labels.items())[:SEVEN])
-    asked = [e.text for e in load_data(task).test if e.label in shown]
-    chosen = random.Random(0).sample(asked, texts)
-    return [Score(ask_label(task.domain, shown, text), tuple(shown)) for text in chosen]
-
-
-def _many(source: str, texts: int) -> list[Score]:
-    """Return questions about the demo's test texts, made longer, with 77 labels of a set."""
-    data: Any = resource("definitions.json")[source]
-    chance = random.Random(0)
-    keys = chance.sample(sorted(data["labels"]), MANY)
-    shown = {data["labels"][key]["names"][0]: "" for key in keys}
-    chosen = chance.sample([e.text for e in load_data(demo_task()).test], texts)
-    return [
-        Score(ask_label(data["domains"][0], shown, _longer(text, chance)), tuple(shown))
-        for text in chosen
-    ]
-
-
-def _longer(text: str, chance: random.Random) -> str:
-    """Put asides around a text until it has about TOKENS tokens, by its letters."""
-    before, *asides = chance.sample(ASIDES, len(ASIDES))
-    longer = f"{before} {text}"
-    while len(longer) < 3 * TOKENS and asides:
-        longer += f" {asides.pop()}"
-    return longer
 
 
 def _open(path: Path, threads: int) -> LlamaCppTeacher:
@@ -273,41 +250,6 @@ def _read(teacher: LlamaCppTeacher, requests: Sequence[Score]) -> int:
     flush()
     engine.keep(prompts[0][:shared])
     return sum(len(prompt) - shared for prompt in prompts)
-
-
-@contextmanager
-def _recorded(said: list[Rows]) -> Iterator[None]:
-    """Note what is found of each text, in the order of the texts."""
-
-    class Recorder(Search):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            said.append({})
-            self.said = said[-1]
-
-        def take(self, number: int, rows: Sequence[Sequence[float]]) -> None:
-            self.said[number] = rows
-            super().take(number, rows)
-
-    with patch.object(scoring, "Search", Recorder):
-        yield
-
-
-@contextmanager
-def _replayed(said: Sequence[Rows]) -> Iterator[None]:
-    """Let the texts' searches find what was noted before, whatever the model says."""
-    known = cycle(said)
-
-    class Player(Search):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.said = next(known)
-
-        def take(self, number: int, rows: Sequence[Sequence[float]]) -> None:
-            super().take(number, self.said[number])
-
-    with patch.object(scoring, "Search", Player if said else Search):
-        yield
 
 
 def _in_turn(

@@ -12,8 +12,8 @@ from math import exp, inf
 from evokd.teacher.choices import Tree
 
 FEW = 48  # tokens of choices, about as many as a text has: "auto" works all of them out
-SPEND = 12  # tokens of choices that are looked at though the best choice may be known before
-SPARE = 0.01  # of all probability that may be left in the dark before
+SPEND = 12  # tokens of choices to look at even when the best choice is known
+SPARE = 0.01  # of all probability: with less in the dark, no more are looked at
 
 
 class Search:
@@ -56,7 +56,7 @@ class Search:
         """Return the branches to look into next, likeliest first; none when enough is known.
 
         That is when no branch can hold a better choice than the best one found, and besides
-        either SPEND tokens were looked at or all branches together are worth at most SPARE.
+        either SPEND tokens are used up or all branches together are worth at most SPARE.
         """
         if self.every or not self.open:
             return [*self.open]
@@ -84,10 +84,10 @@ class Search:
         spare = SPARE * (left + sum(exp(value - top) for value in found))
         looked, wanted = self._looked, []
         for number, value in zip(likeliest_first, worth, strict=True):
-            if looked >= SPEND or left <= spare:
+            looked += len(self.tree.branches[number].read)
+            if looked > SPEND or left <= spare:
                 break
             wanted.append(number)
-            looked += len(self.tree.branches[number].read)
             left -= value
         return wanted
 
