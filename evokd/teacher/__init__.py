@@ -59,7 +59,8 @@ class Score:
             worked out once for all requests with the same baseline and choices.
         search: "all" works out every choice; "best" the likeliest ones exactly, among them always
             the very best, and a bound for the rest, at about the cost of reading the text;
-            "auto" is "all" where the choices have few tokens together.
+            "auto" is "all" where the choices have few tokens together (a teacher in this process:
+            up to 48).
     """
 
     messages: tuple[Message, ...]

@@ -12,7 +12,7 @@ from math import exp, inf
 from evokd.teacher.choices import Tree
 
 FEW = 48  # tokens of choices, about as many as a text has: "auto" works all of them out
-SPEND = 12  # tokens of choices to look at even when the best choice is known
+SPEND = 8  # tokens of choices to look at even when the best choice is known
 SPARE = 0.01  # of all probability: with less in the dark, no more are looked at
 
 
