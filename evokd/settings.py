@@ -136,4 +136,5 @@ class ExportSettings(Group):
     target: Literal["auto", "vnni", "avx512", "avx2", "arm64"] = Field(
         "auto", description="the processor INT8 is made for; auto is this machine's"
     )
+    nano: bool = Field(True, description="also distil a nano student, the baseline to beat")
     half: bool = Field(False, description="also write a half-precision file, for GPUs")

@@ -59,7 +59,8 @@ class Stages:
         self._do("gate_texts", "texts for the gate", self.gate_texts)
         self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
         self._do("scores", "scores of what is served", lambda: self.scores(self.files.student))
-        self._do("nano", "the nano student", self.nano)
+        if self.task.export.nano:
+            self._do("nano", "the nano student", self.nano)
         self._do("latency", "latency against the teacher", self.latency)
         write_report(self.files.report, self.task, self.data, self.ledger)
         shutil.rmtree(self.files.root / "rounds", ignore_errors=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
+from evokd.training import has_bf16
 from export.nano_onnx import write_nano_onnx
 from export.quantize import PLAIN, quantize
 from serving import layout
 from serving.layout import Manifest, StudentFiles, write_manifest
 
 AT_ONCE = 512  # tokens of the vocabulary that go through the encoder in a batch
+READ = 6000  # tokens from the vocabulary's beginning that go through it at all
 COPIED = (layout.TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
 OnStep = Callable[[int, int], None]
 
@@ -71,9 +73,10 @@ def make_nano(
     manifest = layout.read_manifest(student)
     files = StudentFiles(student)
     tokenizer = _tokenizer(files.tokenizer, manifest.max_length)
-    table = token_vectors(student, tokenizer, size=shape.size)
+    ids = _ids(tokenizer, texts)
+    table = token_vectors(student, tokenizer, size=shape.size, used=set().union(*ids))
     net = _Net(torch.from_numpy(table), shape, labels=len(manifest.labels), seed=seed)
-    _train(net, _ids(tokenizer, texts), probabilities, shape=shape, seed=seed, on_step=on_step)
+    _train(net, ids, probabilities, shape=shape, seed=seed, on_step=on_step)
     aside = out.with_name(f".{out.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     (aside / "onnx").mkdir(parents=True)
@@ -99,24 +102,24 @@ def make_nano(
     return sealed
 
 
-def token_vectors(student: Path, tokenizer: Tokenizer, *, size: int) -> NDArray[np.float32]:
+def token_vectors(
+    student: Path, tokenizer: Tokenizer, *, size: int, used: Collection[int] = ()
+) -> NDArray[np.float32]:
     """Return a vector of every token, [vocabulary, size], rare tokens longer than common ones.
 
-    A token's place in the vocabulary stands for its rank by frequency (Zipf's law), as it does in
+    The first tokens of the vocabulary and those in `used` are put through the encoder; those of
+    the rest are guessed from their word vectors by the linear map that fits the others best. A
+    token's place in the vocabulary stands for its rank by frequency (Zipf's law), as it does in
     WordPiece vocabularies.
     """
     model = AutoModel.from_pretrained(student, local_files_only=True).eval()
-    count = tokenizer.get_vocab_size()
-    frame = tokenizer.encode("").ids
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, count, AT_ONCE):
-            tokens = torch.arange(start, min(start + AT_ONCE, count))
-            ids = torch.tensor([frame]).repeat(len(tokens), 1)
-            ids = torch.cat([ids[:, :1], tokens[:, None], ids[:, 1:]], dim=1)
-            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            rows.append(hidden.mean(dim=1))
-    vectors = torch.cat(rows).double()
+    words = model.get_input_embeddings().weight.detach().double()
+    count = len(words)
+    read = sorted({*range(min(READ, count)), *used})
+    seen = _encoded(model, read, frame=tokenizer.encode("").ids)
+    plain = torch.cat([words, torch.ones(count, 1, dtype=torch.float64)], dim=1)
+    vectors = plain @ torch.linalg.lstsq(plain[read], seen, driver="gelsd").solution
+    vectors[read] = seen
     vectors -= vectors.mean(dim=0)
     _, _, directions = torch.linalg.svd(vectors.T @ vectors)
     cut = vectors @ directions[: min(size, vectors.shape[1])].T
@@ -124,6 +127,20 @@ def token_vectors(student: Path, tokenizer: Tokenizer, *, size: int) -> NDArray[
     rarity = torch.log(torch.arange(1, count + 1, dtype=torch.float64) + 1)
     weighted: NDArray[np.float32] = (cut * (rarity / rarity.mean())[:, None]).float().numpy()
     return weighted
+
+
+def _encoded(model: Any, tokens: list[int], *, frame: list[int]) -> torch.Tensor:
+    """Return the mean output of each token alone between the special ones, [tokens, hidden]."""
+    rows = []
+    bf16 = has_bf16(model.device)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        for start in range(0, len(tokens), AT_ONCE):
+            part = torch.tensor(tokens[start : start + AT_ONCE])[:, None]
+            around = torch.tensor([frame]).repeat(len(part), 1)
+            ids = torch.cat([around[:, :1], part, around[:, 1:]], dim=1)
+            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            rows.append(hidden.double().mean(dim=1))
+    return torch.cat(rows).clone()
 
 
 class _Net(torch.nn.Module):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from tiny_student import LABELS, make_texts
 
+from export import nano as nano_module
 from export.nano import NanoShape, make_nano, token_vectors
 from export.nano_onnx import write_nano_onnx
 from serving import layout
@@ -76,6 +78,28 @@ def test_rare_tokens_weigh_more_than_common_ones(tiny_sealed: Path) -> None:
     assert table.shape == (tokenizer.get_vocab_size(), 16)
     lengths = np.linalg.norm(table, axis=1)
     assert lengths[-10:].mean() > lengths[:10].mean()
+
+
+def test_tokens_that_are_not_read_are_guessed(
+    tiny_sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tiny_sealed / layout.TOKENIZER))
+    read: list[list[int]] = []
+
+    def encoded(model: Any, tokens: list[int], *, frame: list[int]) -> Any:
+        read.append(tokens)
+        return whole(model, tokens, frame=frame)
+
+    whole = nano_module._encoded
+    monkeypatch.setattr(nano_module, "_encoded", encoded)
+    monkeypatch.setattr(nano_module, "READ", 10)
+    guessed = token_vectors(tiny_sealed, tokenizer, size=8, used={12, 30, 4})
+    assert read == [[*range(10), 12, 30]]
+    assert guessed.shape == (tokenizer.get_vocab_size(), 8)
+    assert np.isfinite(guessed).all()
+    assert (np.linalg.norm(guessed, axis=1) > 0).all()
 
 
 def test_padding_does_not_change_an_answer(tmp_path: Path) -> None:

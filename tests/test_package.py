@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("loop.rounds=0", "loop.cover=8", "selection.texts=2", "export.gate_texts=20",
-         "export.latency_texts=10", "student.epochs=1", "student.final_epochs=1")  # fmt: skip
+         "export.latency_texts=10", "export.nano=false", "student.epochs=1",
+         "student.final_epochs=1")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
