@@ -203,4 +203,5 @@ def _times(latency: Mapping[str, Any], row: str, served: str) -> list[str]:
     if not latency.get(row):
         return ["", ""]
     p50, base = latency[row]["p50"], latency[served]["p50"]
-    return [f"{p50:.2f}", "" if row == served else f"{p50 / base:.1f}x"]
+    times = p50 / base
+    return [f"{p50:.2f}", "" if row == served else f"{times:.{1 if times > 0.95 else 2}f}x"]
