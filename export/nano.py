@@ -78,15 +78,7 @@ def make_nano(
     net = _Net(torch.from_numpy(table), shape, labels=len(manifest.labels), seed=seed)
     _train(net, ids, probabilities, shape=shape, seed=seed, on_step=on_step)
     aside = out.with_name(f".{out.name}.aside")
-    shutil.rmtree(aside, ignore_errors=True)
-    (aside / "onnx").mkdir(parents=True)
-    for name in COPIED:
-        if (student / name).is_file():
-            shutil.copyfile(student / name, aside / name)
-    config = {"model_type": "evokd-nano", "id2label": dict(enumerate(manifest.labels))}
-    (aside / layout.CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_nano_onnx(aside / layout.ONNX, net.arrays())
-    quantize(aside / layout.ONNX, aside / layout.INT8, rung=PLAIN)
+    _lay_out(aside, student, net, labels=list(manifest.labels))
     made = replace(
         manifest,
         name=f"{manifest.name}-nano",
@@ -100,6 +92,18 @@ def make_nano(
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
     return sealed
+
+
+def _lay_out(folder: Path, student: Path, net: _Net, *, labels: list[str]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "onnx").mkdir(parents=True)
+    for name in COPIED:
+        if (student / name).is_file():
+            shutil.copyfile(student / name, folder / name)
+    config = {"model_type": "evokd-nano", "id2label": dict(enumerate(labels))}
+    (folder / layout.CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_nano_onnx(folder / layout.ONNX, net.arrays())
+    quantize(folder / layout.ONNX, folder / layout.INT8, rung=PLAIN)
 
 
 def token_vectors(

@@ -130,12 +130,7 @@ def export_student(
         path.unlink(missing_ok=True)
     export_onnx(root, opset=options.opset, exporter=options.exporter)
     fp32 = _probabilities(files, files.onnx, meta, texts)
-    difference = parity(torch_probabilities, fp32)
-    if not difference <= PARITY:
-        raise EvokdError(
-            f"{files.onnx}: its probabilities differ from torch's by {difference:.1e}",
-            f"the limit is {PARITY:.0e}; take a student model that exports faithfully",
-        )
+    difference = _faithful(files, torch_probabilities, fp32)
     if options.half:
         write_half(files.onnx, files.half)
     target = isa() if options.target == "auto" else options.target
@@ -154,6 +149,17 @@ def export_student(
     report = _report(files, target, difference, tried, forced=forced)
     seal(root, report, meta=meta)
     return report
+
+
+def _faithful(files: StudentFiles, torch: NDArray[Any], fp32: NDArray[Any]) -> float:
+    """Return the largest difference of a probability between torch and ONNX."""
+    difference = parity(torch, fp32)
+    if difference <= PARITY:
+        return difference
+    raise EvokdError(
+        f"{files.onnx}: its probabilities differ from torch's by {difference:.1e}",
+        f"the limit is {PARITY:.0e}; take a student model that exports faithfully",
+    )
 
 
 def _climb(
