@@ -31,7 +31,7 @@ WARMUP = 0.06
 SMOOTHING = 0.05
 
 # oneDNN keeps code and buffers for every shape that it has seen, 6.5 MB a length of MiniLM's
-# training step. Forty lengths took 260 MB, ten take 80 MB, for about 5 % more padding.
+# training step. Forty lengths took 260 MB, ten take 80 MB, for a little more padding.
 MULTIPLE = 4
 
 

@@ -114,7 +114,9 @@ def test_init_overwrites_nothing(home: Path, evokd_: Evokd, name: str) -> None:
 
 
 def test_init_into_a_file_is_refused(home: Path, evokd_: Evokd) -> None:
+    before = files(home)
     is_refused(evokd_("init", "seed.jsonl"), "seed.jsonl: cannot be written")
+    assert files(home) == before
 
 
 def test_the_schema_is_json(home: Path, evokd_: Evokd) -> None:

@@ -57,6 +57,7 @@ def test_the_card_may_be_edited(root: Path) -> None:
     manifest = write_manifest(root, FACTS)
     StudentFiles(root).card.write_text("two")
     verify(root, manifest)
+    assert layout.CARD not in manifest.sha256
 
 
 def test_a_file_that_was_never_recorded_is_refused(root: Path) -> None:

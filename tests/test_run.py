@@ -44,7 +44,9 @@ def check(task: Task, folder: Path) -> None:
 def test_a_run_that_was_begun_is_known_again(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task", dev=1, pool=1)
     begin(task, tmp_path / "run")
+    before = contents(tmp_path / "run")
     check(task, tmp_path / "run")
+    assert contents(tmp_path / "run") == before, "a look changes nothing"
     begin(task, tmp_path / "run")
 
 
@@ -102,9 +104,12 @@ def test_differences_are_named_by_their_place() -> None:
 def test_a_new_or_empty_folder_will_do(tmp_path: Path, name: str) -> None:
     task = make_task(tmp_path / "task")
     check(task, tmp_path / name)
+    assert not (tmp_path / name).exists()
     (tmp_path / name).mkdir(parents=True)
     check(task, tmp_path / name)
+    assert not contents(tmp_path / name)
     begin(task, tmp_path / name)
+    assert RunFiles(tmp_path / name).ledger.is_file()
     check(task, tmp_path / name)
 
 
@@ -158,6 +163,7 @@ def test_a_run_that_was_killed_at_its_very_start_goes_on(tmp_path: Path) -> None
     Ledger(folder / "run.db").close()
     check(task, folder)
     begin(task, folder)
+    assert (folder / "run.db").stat().st_size > 0
 
 
 def test_a_run_that_was_killed_is_known_by_what_is_only_in_the_log(tmp_path: Path) -> None:

@@ -226,3 +226,4 @@ def test_close_twice(engine: Engine) -> None:
     sampler = Sampler(Generate((), grammar=grammar.texts(1)), engine.vocabulary)
     sampler.close()
     sampler.close()
+    assert sampler._chain is None

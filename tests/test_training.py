@@ -134,7 +134,9 @@ def test_a_longest_text_is_not_padded_past_the_last_position(tiny_saved: Path) -
     table = model.bert.embeddings.position_embeddings.weight[:30].detach().clone()
     model.bert.embeddings.position_embeddings = torch.nn.Embedding(30, 64, _weight=table)
     rows = Rows([[5] * 30], torch.eye(4)[:1], torch.ones(1))
+    before = model.classifier.bias.detach().clone()
     train(model, rows, [[0]], pad=0, learning_rate=1e-3)
+    assert not torch.equal(model.classifier.bias, before)
 
 
 def test_threads_are_given_back() -> None:

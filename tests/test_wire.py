@@ -69,6 +69,7 @@ def test_a_key_does_not_cross_a_public_network_in_the_open(
 def test_near_servers_get_a_key_over_http(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVOKD_API_KEY", SECRET)
     check_teacher(TeacherSettings(model=f"http://{host}:8000/v1"))
+    assert parse_address(f"http://{host}:8000/v1").near
 
 
 @pytest.mark.parametrize("key", [f"{SECRET}\nX: y", f"{SECRET} {SECRET}", f"{SECRET}é"])
