@@ -166,7 +166,9 @@ def _explained(wanted: HubFile) -> Iterator[None]:
 
 
 def _unreached(wanted: HubFile, problem: Exception) -> TeacherError:
-    reason = f"{type(problem).__name__}: {_line(problem)}" if _line(problem) else "no connection"
+    # What HTTP libraries say of a missing network is long and names their own insides.
+    unconnected = "connect" in type(problem).__name__.lower() or not _line(problem)
+    reason = "no connection" if unconnected else f"{type(problem).__name__}: {_line(problem)}"
     where = f"{wanted} is not whole in {constants.HF_HUB_CACHE}"
     revision = "" if wanted.revision == "main" else f" --revision {wanted.revision}"
     command = f"hf download {wanted.repo}{revision} --include '{wanted.pattern}' --local-dir models"
