@@ -1,27 +1,35 @@
-"""Temperature scaling (Guo et al. 2017, "On calibration of modern neural networks").
+"""Temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"), thresholds.
 
 One number divides all logits, so that no answer changes and the probabilities come closer to how
-often the student is right.
+often the student is right. Where any number of labels may apply, each label has its own yes or no:
+its probability is a sigmoid, and from which probability on it applies is fitted too.
+
+Probabilities are [texts, labels]; `applies` is a table of the same shape, true where the label is
+right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 HIGHEST, STEPS = 10.0, 400
 TINY = 1e-12  # a probability of 0 has no logarithm
+BINS = 15  # of the calibration error
+HALF = 0.5
+LEAST = 5
+"""Texts of a label that a threshold of its own needs."""
+
+Floats = NDArray[np.floating]
 
 
-def fit_temperature(
-    probabilities: NDArray[np.floating], gold: Sequence[int], *, lowest: float = 0.25
-) -> float:
+def fit_temperature(probabilities: Floats, gold: Sequence[int], *, lowest: float = 0.25) -> float:
     """Return the temperature under which the right labels are likeliest.
 
     Args:
-        probabilities: what a student says, [texts, labels].
+        probabilities: what a student says; rows sum to 1.
         gold: the right label's number of every text.
         lowest: the lowest temperature that is looked at. 1 never makes a student surer: right for
             texts that are easier than those it will meet, such as its teacher's.
@@ -29,13 +37,29 @@ def fit_temperature(
     Raises:
         ValueError: when there are no texts.
     """
-    if not len(gold):
-        raise ValueError("a temperature needs at least one text")
     rows = np.arange(len(gold))
+    return _fit(lambda t: tempered(probabilities, t)[rows, list(gold)], len(gold), lowest)
+
+
+def fit_temperature_each(
+    probabilities: Floats, applies: NDArray[np.bool_], *, lowest: float = 0.25
+) -> float:
+    """Return the temperature under which every right yes and no is likeliest; as above."""
+
+    def right(temperature: float) -> Floats:
+        said = tempered_each(probabilities, temperature)
+        return np.where(applies, said, 1 - said)
+
+    return _fit(right, len(applies), lowest)
+
+
+def _fit(right: Callable[[float], Floats], texts: int, lowest: float) -> float:
+    """Return the temperature at which what is right has the greatest mean log-probability."""
+    if not texts:
+        raise ValueError("a temperature needs at least one text")
 
     def loss(temperature: float) -> float:
-        right = tempered(probabilities, temperature)[rows, list(gold)]
-        return float(-np.log(np.maximum(right, TINY)).mean())
+        return float(-np.log(np.maximum(right(temperature), TINY)).mean())
 
     tried = np.geomspace(lowest, HIGHEST, STEPS)
     # The first of equals: where every answer is right, any low temperature does.
@@ -43,9 +67,55 @@ def fit_temperature(
     return 1.0 if loss(1.0) <= loss(best) else best
 
 
-def tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
+def tempered(probabilities: Floats, temperature: float) -> Floats:
     """Return the probabilities that the same logits give under a temperature; rows sum to 1."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), TINY)) / temperature
     exact = np.exp(logits - logits.max(axis=1, keepdims=True))
-    made: NDArray[np.floating] = exact / exact.sum(axis=1, keepdims=True)
+    made: Floats = exact / exact.sum(axis=1, keepdims=True)
     return made
+
+
+def tempered_each(probabilities: Floats, temperature: float) -> Floats:
+    """Return the probabilities that the same logits give under a temperature, each by itself."""
+    exact = np.clip(probabilities.astype(np.float64), TINY, 1 - TINY)
+    made: Floats = 1 / (1 + np.exp(-np.log(exact / (1 - exact)) / temperature))
+    return made
+
+
+def error_each(probabilities: Floats, applies: NDArray[np.bool_]) -> float:
+    """Return the calibration error of the yes-probabilities of all labels, over 15 bins.
+
+    It is the gap between a bin's mean probability and how often its labels apply, weighted by
+    how many there are in the bin.
+    """
+    said, true = probabilities.astype(np.float64).ravel(), applies.ravel()
+    bins = np.minimum((said * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=said - true, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(said))
+
+
+def fit_thresholds(probabilities: Floats, applies: NDArray[np.bool_]) -> list[float]:
+    """Return from which probability on each label applies: where its F1 is greatest.
+
+    A label with fewer than LEAST texts gets a half. Of equally good ones the nearest to a half is
+    taken; they lie midway between two probabilities that were seen.
+    """
+    return [
+        _threshold(said.astype(np.float64), true) if true.sum() >= LEAST else HALF
+        for said, true in zip(probabilities.T, applies.T, strict=True)
+    ]
+
+
+def _threshold(said: Floats, true: NDArray[np.bool_]) -> float:
+    seen = np.unique(np.append(said, (0.0, 1.0)))
+    tried = np.append((seen[1:] + seen[:-1]) / 2, HALF)
+    given = said[None] >= tried[:, None]
+    f1 = 2 * (given & true).sum(axis=1) / (given.sum(axis=1) + true.sum())
+    best = tried[f1 >= f1.max() - TINY]
+    return float(best[np.abs(best - HALF).argmin()])
+
+
+def at_one(threshold: float, temperature: float) -> float:
+    """Return the threshold that decides without the temperature as `threshold` does under it."""
+    odds = float(np.log(threshold / (1 - threshold))) * temperature
+    return float(1 / (1 + np.exp(-odds)))

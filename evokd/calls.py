@@ -2,7 +2,8 @@
 
 A call's key is made of its scope (the round and step), the request itself, and its occurrence
 number in the scope. The model is opened at the first call that the ledger lacks, so that a
-finished run is replayed without one.
+finished run is replayed without one. What the budget refuses is recorded like a reply, of no
+tokens, so that a run that goes on and a replay decide as the first attempt did.
 """
 
 from __future__ import annotations
@@ -12,20 +13,42 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+from evokd.budget import OUTSIDE, Budget
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.ledger import Ledger
+from evokd.settings import SIDE_BY_SIDE, BudgetSettings
 from evokd.teacher import Generate, Score, Scored, Teacher, Written
 
 OnCall = Callable[[], None]
+Scope = str | Sequence[str]
+"""The scope of all requests, or one for each."""
+Stored = tuple[Any, int | None, int | None, int | None]
+"""A recorded reply and its tokens: in, out and really decoded; None where it was refused."""
 
 
 class Calls:
-    """A teacher behind a ledger. `open` is None when no model may be asked."""
+    """A teacher behind a ledger.
 
-    def __init__(self, ledger: Ledger, open_model: Callable[[], Teacher] | None) -> None:
+    Args:
+        open_model: opens the teacher; None when no model may be asked.
+        budget: caps on what is asked; None when there are none.
+        width: requests in a batch, by which a budget may be exceeded.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        open_model: Callable[[], Teacher] | None,
+        *,
+        budget: BudgetSettings | None = None,
+        width: int = SIDE_BY_SIDE,
+    ) -> None:
         self.ledger = ledger
+        capped = budget is not None and (budget.tokens, budget.minutes) != (None, None)
+        self.budget = Budget(budget, ledger, width) if budget and capped else None
         self._open = open_model
         self._teacher: Teacher | None = None
 
@@ -50,18 +73,26 @@ class Calls:
             self._teacher.close()
             self._teacher = None
 
-    def keys(self, scope: str, requests: Sequence[Generate | Score]) -> list[str]:
+    def spent(self) -> bool:
+        """Say whether the budget is spent, so that nothing more would be asked."""
+        return self.budget is not None and self.budget.over()
+
+    def keys(self, scope: Scope, requests: Sequence[Generate | Score]) -> list[str]:
         """Return the requests' keys, without counting them as asked."""
         seen: Counter[str] = Counter()
-        return [self._key(scope, request, seen) for request in requests]
+        scopes = _each(scope, requests)
+        return [self._key(*pair, seen) for pair in zip(scopes, requests, strict=True)]
 
-    def reserve(self, scope: str, requests: Sequence[Generate | Score]) -> None:
+    def reserve(self, scope: Scope, requests: Sequence[Generate | Score]) -> None:
         """Record requests as in flight before the first of them is made."""
-        pairs = zip(self.keys(scope, requests), requests, strict=True)
-        self.ledger.reserve(scope, [(key, _kind(r), asdict(r)) for key, r in pairs])
+        scopes = _each(scope, requests)
+        calls = list(zip(scopes, self.keys(scope, requests), requests, strict=True))
+        for name in dict.fromkeys(scopes):
+            mine = [(key, _kind(r), asdict(r)) for of, key, r in calls if of == name]
+            self.ledger.reserve(name, mine)
 
     def generate(
-        self, scope: str, requests: Sequence[Generate], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
     ) -> list[Written]:
         """Return the replies, from the ledger where it has them."""
 
@@ -71,7 +102,7 @@ class Calls:
         return self._answer(scope, requests, make, _written, on_call)
 
     def score(
-        self, scope: str, requests: Sequence[Score], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None
     ) -> list[Scored]:
         """Return the log-probabilities, from the ledger where it has them."""
 
@@ -82,10 +113,10 @@ class Calls:
 
     def _answer(
         self,
-        scope: str,
+        scope: Scope,
         requests: Sequence[Any],
         make: Callable[[list[Any], Callable[[int, Any], None]], None],
-        read: Callable[[tuple[Any, int, int, int]], Any],
+        read: Callable[[Stored], Any],
         on_call: OnCall | None,
     ) -> list[Any]:
         keys = self.keys(scope, requests)
@@ -96,18 +127,71 @@ class Calls:
         if missing:
             with self.ledger.transaction():
                 self.reserve(scope, requests)
-
-            def done(index: int, reply: Any) -> None:
-                tokens = (reply.tokens_in, reply.tokens_out, reply.decoded)
-                self.ledger.record(keys[missing[index]], _stored(reply), tokens)
-                _tell(on_call)
-
-            make([requests[i] for i in missing], done)
+            outside = _each(scope, requests)[0].startswith(OUTSIDE)
+            budget = None if outside else self.budget
+            ask = self._asker(requests, keys, make, budget, on_call)
+            if budget is None:
+                ask(missing)
+            else:
+                self._within(budget, requests, keys, ask, on_call)
             stored |= {keys[i]: self.ledger.reply(keys[i]) for i in missing}
         replies = [stored[key] for key in keys]
         if any(reply is None for reply in replies):
             raise TeacherError("the teacher left a request without an answer", "run again")
         return [read(reply) for reply in replies if reply is not None]
+
+    def _asker(
+        self,
+        requests: Sequence[Any],
+        keys: Sequence[str],
+        make: Callable[[list[Any], Callable[[int, Any], None]], None],
+        budget: Budget | None,
+        on_call: OnCall | None,
+    ) -> Callable[[list[int]], None]:
+        """Return what asks for the requests with some indices, and records their replies."""
+
+        def ask(indices: list[int]) -> None:
+            def done(index: int, reply: Any) -> None:
+                tokens = (reply.tokens_in, reply.tokens_out, reply.decoded)
+                self.ledger.record(keys[indices[index]], _stored(reply), tokens)
+                if budget is not None:
+                    budget.spent += reply.tokens_in + reply.tokens_out
+                _tell(on_call)
+
+            make([requests[i] for i in indices], done)
+
+        return ask
+
+    def _within(
+        self,
+        budget: Budget,
+        requests: Sequence[Any],
+        keys: Sequence[str],
+        ask: Callable[[list[int]], None],
+        on_call: OnCall | None,
+    ) -> None:
+        """Ask for what is missing while the budget lasts, and record that the rest was refused.
+
+        Batches are cut from all requests, not from the missing ones, and what later ones have cost
+        does not count yet: an attempt that goes on decides as one that was not interrupted.
+        """
+        costs = [_cost(self.ledger.reply(key)) for key in keys]
+        start = 0
+        while start < len(requests):
+            later = sum(cost or 0 for cost in costs[start:])
+            count = budget.fitting(requests[start:], less=later)
+            missing = [i for i in range(start, start + count) if costs[i] is None]
+            if missing and budget.over(less=later):
+                break
+            if missing:
+                budget.time(type(requests[start]), len(missing), partial(ask, missing))
+            start += count
+        with self.ledger.transaction():
+            for i in range(start, len(requests)):
+                if costs[i] is None:
+                    refusal = _refusal(requests[i])
+                    self.ledger.record(keys[i], refusal, (None, None, None))
+                    _tell(on_call)
 
     def _key(self, scope: str, request: Generate | Score, seen: Counter[str]) -> str:
         canonical = json.dumps([scope, _kind(request), asdict(request)], sort_keys=True)
@@ -127,6 +211,10 @@ class Calls:
             )
 
 
+def _each(scope: Scope, requests: Sequence[Any]) -> Sequence[str]:
+    return [scope] * len(requests) if isinstance(scope, str) else scope
+
+
 def _tell(on_call: OnCall | None) -> None:
     if on_call is not None:
         on_call()
@@ -142,12 +230,34 @@ def _stored(reply: Written | Scored) -> object:
     return {"logprobs": reply.logprobs, "lengths": reply.lengths, "bounded": reply.bounded}
 
 
-def _written(stored: tuple[Any, int, int, int]) -> Written:
-    return Written(stored[0]["text"], stored[0]["finish"], *stored[1:])
+def read_reply(stored: Any, tokens: tuple[int, int, int]) -> Written | Scored:
+    """Return a recorded reply."""
+    return (_written if "text" in stored else _scored)((stored, *tokens))
 
 
-def _scored(stored: tuple[Any, int, int, int]) -> Scored:
+def refused(reply: Written | Scored) -> bool:
+    """Say whether a request was never asked, because the budget was spent."""
+    return reply.finish == "budget" if isinstance(reply, Written) else not reply.logprobs
+
+
+def _refusal(request: Generate | Score) -> object:
+    if isinstance(request, Generate):
+        return {"text": "", "finish": "budget"}
+    return {"logprobs": ()}
+
+
+def _cost(stored: Stored | None) -> int | None:
+    """Return the tokens of a call; None while it is not finished."""
+    return None if stored is None else (stored[1] or 0) + (stored[2] or 0)
+
+
+def _written(stored: Stored) -> Written:
+    return Written(stored[0]["text"], stored[0]["finish"], *(n or 0 for n in stored[1:]))
+
+
+def _scored(stored: Stored) -> Scored:
     # Ledgers of older runs have the log-probabilities alone.
     parts = (tuple(stored[0].get(name, ())) for name in ("logprobs", "lengths", "bounded"))
     logprobs, lengths, bounded = parts
-    return Scored(logprobs, *stored[1:], lengths, bounded)
+    read, written, decoded = (n or 0 for n in stored[1:])
+    return Scored(logprobs, read, written, decoded, lengths, bounded)

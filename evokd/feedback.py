@@ -9,14 +9,16 @@ show the other side of the border (EvoKD, arXiv 2403.06414, ablation "without co
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evokd.kinds import Kind
 from evokd.ledger import Prediction, Row
-from evokd.prompts import Seen
+from evokd.prompts import Seen, report_line
 
 SHOW_WRONG, SHOW_RIGHT = 5, 3
+REPORTED = 12  # labels that a report names: all of many would be most of the prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +42,98 @@ class Group:
         return cls(right, wrong)
 
 
-def groups(tested: Sequence[tuple[Row, Prediction]], most: int) -> list[Group]:
+def groups(
+    tested: Sequence[tuple[Row, Prediction]], most: int, kind: Kind, *, correct: bool = True
+) -> list[Group]:
     """Return at most `most` groups, the largest confusions first; [] when nothing is wrong.
 
     A confusion with more mistakes than one group shows gives several groups before a rarer
     confusion gives its first, in proportion to their sizes.
+
+    Args:
+        correct: show right answers beside the mistakes.
     """
-    right: dict[str, list[tuple[float, Seen]]] = defaultdict(list)
-    wrong: dict[tuple[str, str], list[tuple[float, Seen]]] = defaultdict(list)
-    for row, said in tested:
-        seen = Seen(row.example.text, row.example.label, said.predicted)
-        if seen.right:
-            right[seen.label].append((said.margin, seen))
-        else:
-            wrong[seen.label, seen.predicted].append((said.confidence, seen))
-    for confident in wrong.values():
-        confident.sort(key=_first, reverse=True)
+    right, wrong = _parted(tested, kind)
+    by_pair: dict[tuple[str, str], list[Seen]] = defaultdict(list)
+    for seen in wrong:
+        by_pair[kind.confusion(seen)].append(seen)
     made = []
     shown: Counter[tuple[str, str]] = Counter()
-    for pair in _turns({pair: len(m) for pair, m in wrong.items()}, most):
+    for pair in _turns({pair: len(m) for pair, m in by_pair.items()}, most):
         start = shown[pair]
         shown[pair] += SHOW_WRONG
-        mistakes = [seen for _, seen in wrong[pair][start : shown[pair]]]
-        # The right answers it was least sure of lie nearest to the border.
-        beside = sorted((entry for label in pair for entry in right[label]), key=_first)
-        made.append(Group(tuple(seen for _, seen in beside[:SHOW_RIGHT]), tuple(mistakes)))
+        beside = _nearest_right(right, pair) if correct else ()
+        made.append(Group(beside, tuple(by_pair[pair][start : shown[pair]])))
     return made
+
+
+def confident(
+    tested: Sequence[tuple[Row, Prediction]], most: int, kind: Kind, *, correct: bool = True
+) -> list[Group]:
+    """Return at most `most` groups of the most confident mistakes, whatever they confuse (PGKD).
+
+    They are dealt out in turn, so that every group has some of the surest; right answers beside
+    them are of the labels in the group.
+    """
+    right, wrong = _parted(tested, kind)
+    count = min(most, -(-len(wrong) // SHOW_WRONG))
+    made = []
+    for n in range(count):
+        mistakes = wrong[n::count][:SHOW_WRONG]
+        pairs = dict.fromkeys(label for seen in mistakes for label in kind.confusion(seen))
+        made.append(Group(_nearest_right(right, pairs) if correct else (), tuple(mistakes)))
+    return made
+
+
+def report(
+    per_label: Mapping[str, Mapping[str, float]],
+    tested: Sequence[tuple[Row, Prediction]],
+    kind: Kind,
+) -> list[str]:
+    """Return a line each for the labels that do worst, as `prompts.report_line` words them.
+
+    Args:
+        per_label: label -> its scores on dev, of which texts stay unseen.
+        tested: mistakes on the last texts, which say what a label is taken for.
+    """
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, said in tested:
+        seen = Seen(row.example.text, row.example.label, said.predicted)
+        if not seen.right:
+            label, given = kind.confusion(seen)
+            taken[label][given] += given != label and given in per_label
+    worst = sorted(per_label, key=lambda name: per_label[name]["f1"])[:REPORTED]
+    lines = []
+    for name in worst:
+        most = max(taken[name], key=taken[name].__getitem__, default=None)
+        often = most if most and taken[name][most] else None
+        lines.append(report_line(name, per_label[name]["f1"], often))
+    return lines
+
+
+def _parted(
+    tested: Sequence[tuple[Row, Prediction]], kind: Kind
+) -> tuple[dict[str, list[tuple[float, Seen]]], list[Seen]]:
+    """Return right answers by label, each with its margin, and mistakes, the surest first."""
+    right: dict[str, list[tuple[float, Seen]]] = defaultdict(list)
+    wrong: list[tuple[float, Seen]] = []
+    for row, said in tested:
+        seen = Seen(row.example.text, row.example.label, said.predicted)
+        if not seen.right:
+            wrong.append((said.confidence, seen))
+            continue
+        for label in kind.labels_in(seen.label):
+            right[label].append((said.margin, seen))
+    wrong.sort(key=_first, reverse=True)
+    return right, [seen for _, seen in wrong]
+
+
+def _nearest_right(
+    right: Mapping[str, list[tuple[float, Seen]]], labels: Iterable[str]
+) -> tuple[Seen, ...]:
+    """Return the right answers that it was least sure of: they lie nearest to the border."""
+    near = sorted((entry for label in labels for entry in right.get(label, ())), key=_first)
+    return tuple(seen for _, seen in list(dict.fromkeys(near))[:SHOW_RIGHT])
 
 
 def _first(pair: tuple[float, Seen]) -> float:

@@ -5,17 +5,21 @@ Neither invents nor loses a text: every proposal becomes one row, kept or droppe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from evokd.arms import Proposal, View
 from evokd.curate import Known, curate
+from evokd.errors import TeacherError
 from evokd.examples import Example
-from evokd.labelling import Labelled, label_texts
+from evokd.kinds import Kind, kind_of
+from evokd.labelling import Labelled
 from evokd.ledger import Ledger, Prediction, Row, Split
-from evokd.scores import score
+from evokd.likeness import nearest
 from evokd.seeds import derive
 from evokd.task import TaskData
 
@@ -23,8 +27,8 @@ from evokd.task import TaskData
 class Predicts(Protocol):
     """A student as far as scoring needs it."""
 
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
-        """Return probabilities [texts, labels] in the task's order."""
+    def predict(self, texts: Sequence[str]) -> Any:
+        """Return what the task's kind reads, an entry a text."""
         ...
 
 
@@ -46,28 +50,47 @@ def remember(known: Known, rows: Sequence[Row]) -> None:
 
 
 def gather(
-    view: View, number: int, proposed: Sequence[Proposal], known: Known, *, dev: int
+    view: View,
+    number: int,
+    proposed: Sequence[Proposal],
+    known: Known,
+    *,
+    dev: int,
+    like: Sequence[Example] = (),
 ) -> list[Row]:
     """Curate proposals, label what is left, and say of each what it serves or why it is dropped.
 
     Args:
         dev: texts a label to hold out, at most 30 % of its kept texts.
+        like: labelled texts of which the likest may be shown where others are labelled.
     """
-    reasons = curate([p.text for p in proposed], known).reasons
-    fresh = [p.text for p, reason in zip(proposed, reasons, strict=True) if not reason]
-    labelled = iter(label_texts(view.task, view.calls, view.scope, fresh, view.progress))
-    rows = [
-        _row(number, p, reason, None if reason else next(labelled))
-        for p, reason in zip(proposed, reasons, strict=True)
-    ]
-    return _hold_out(rows, dev, derive(view.task.loop.seed, "dev"))
+    found = curate([p.text for p in proposed], known).reasons
+    pairs = [(p, _excused(p, reason)) for p, reason in zip(proposed, found, strict=True)]
+    asked = [p.text for p, reason in pairs if not reason and p.label is None]
+    kind = kind_of(view.task)
+    shown = nearest(asked, like, count=view.task.method.demonstrations)
+    labelled = iter(kind.label(view.calls, view.scope, asked, view.progress, like=shown))
+    rows = []
+    for p, reason in pairs:
+        said = None
+        if not reason:
+            said = next(labelled) if p.label is None else Labelled(p.label)
+        rows.append(_row(kind, number, p, reason=reason, labelled=said))
+    return _hold_out(kind, rows, dev, seed=derive(view.task.loop.seed, "dev"))
 
 
-def _row(number: int, proposal: Proposal, reason: str, labelled: Labelled | None) -> Row:
+def _excused(proposal: Proposal, reason: str) -> str:
+    """An edited seed is near its seed on purpose; an equal text or a leak it must not be."""
+    return "" if (proposal.origin, reason) == ("edited", "near-duplicate") else reason
+
+
+def _row(
+    kind: Kind, number: int, proposal: Proposal, *, reason: str, labelled: Labelled | None
+) -> Row:
     label, soft = (labelled.label, labelled.soft) if labelled else ("", ())
-    if labelled and not labelled.agreed:
-        reason = "labels disagree"
-    elif labelled and proposal.origin == "cover" and proposal.source != label:
+    if labelled and labelled.reason:
+        reason = labelled.reason
+    elif labelled and proposal.origin == "cover" and proposal.source not in kind.labels_in(label):
         # It was asked for as a text of another label: writer or labeller is wrong.
         reason = "not the asked label"
     example = Example(proposal.text, label, proposal.origin, soft)
@@ -75,14 +98,15 @@ def _row(number: int, proposal: Proposal, reason: str, labelled: Labelled | None
     return Row(number, example, split, reason or None, proposal.call, proposal.source)
 
 
-def _hold_out(rows: list[Row], most: int, seed: int) -> list[Row]:
+def _hold_out(kind: Kind, rows: list[Row], most: int, *, seed: int) -> list[Row]:
     """Move a fixed part of every label's texts to dev, where writer and labeller agree."""
     if not most:
         return rows
     rng = np.random.default_rng(seed)
     chosen: set[int] = set()
-    for label in sorted({row.example.label for row in rows if row.split}):
-        kept = [i for i, r in enumerate(rows) if r.split and r.example.label == label]
+    labels = {i: kind.labels_in(row.example.label) for i, row in enumerate(rows) if row.split}
+    for label in sorted({label for given in labels.values() for label in given}):
+        kept = [i for i, given in labels.items() if label in given]
         sure = [i for i in kept if rows[i].source == label]
         count = min(most, len(sure), int(0.3 * len(kept)))
         chosen.update(rng.permutation(sure)[:count].tolist())
@@ -92,15 +116,36 @@ def _hold_out(rows: list[Row], most: int, seed: int) -> list[Row]:
     ]
 
 
-def predictions(probabilities: np.ndarray, names: Sequence[str]) -> list[Prediction]:
-    """Return what [texts, labels] probabilities say: label, its probability, lead over the next."""
-    ranked = np.sort(probabilities, axis=1)
-    best = probabilities.argmax(axis=1)
-    lead = ranked[:, -1] - ranked[:, -2]
+def within(kind: Kind, rows: list[Row], most: int | None) -> list[Row]:
+    """Keep at most so many training texts, of every label in turn; the budget drops the rest."""
+    if most is None:
+        return rows
+    turns: Counter[str] = Counter()
+    ranked = []
+    for i, row in enumerate(rows):
+        if row.split == "train":
+            labels = kind.labels_in(row.example.label) or ("",)
+            ranked.append((min(turns[label] for label in labels), i))
+            turns.update(labels)
+    over = {i for _, i in sorted(ranked)[most:]}
     return [
-        Prediction(names[int(b)], float(top), float(margin))
-        for b, top, margin in zip(best, ranked[:, -1], lead, strict=True)
+        replace(row, split=None, reason="budget") if i in over else row
+        for i, row in enumerate(rows)
     ]
+
+
+def refuse_useless(rows: Sequence[Row], rejects: Mapping[str, int]) -> None:
+    """Refuse a start of which nothing is kept.
+
+    Raises:
+        TeacherError: saying whether the budget or the model is at fault.
+    """
+    if not any(row.split for row in rows):
+        cut = any(row.reason == "budget" for row in rows) or "budget" in rejects
+        raise TeacherError(
+            "none of the teacher's first texts could be used",
+            "raise the budget" if cut else "take a larger model",
+        )
 
 
 def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:
@@ -113,10 +158,7 @@ def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:
     return counts
 
 
-def scores_of(
-    student: Predicts, examples: Sequence[Example], names: Sequence[str]
-) -> dict[str, Any]:
+def scores_of(student: Predicts, examples: Sequence[Example], kind: Kind) -> dict[str, Any]:
     """Return `Scores` as plain types."""
-    probabilities = student.predict([e.text for e in examples])
-    predicted = [names[int(i)] for i in probabilities.argmax(axis=1)]
-    return score([e.label for e in examples], predicted, names, probabilities).to_dict()
+    outputs = student.predict([e.text for e in examples])
+    return kind.score([e.label for e in examples], outputs).to_dict()

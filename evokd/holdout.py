@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from evokd.arms import View, static
+from evokd.arms import View, covered
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.gathering import gather, remember
 from evokd.ledger import Ledger, Row
-from evokd.planning import COVER_REPLY
+from evokd.kinds import kind_of
+from evokd.planning import COVER_REPLY, texts_of
 from evokd.task import Task, TaskData
 from evokd.watch import Watch
 
@@ -49,15 +50,14 @@ def write_gate_texts(
 
 
 def _batch(view: View, known: Known) -> list[Row]:
-    rows = gather(view, GATE_ROUND, static(view).texts, known, dev=0)
+    rows = gather(view, GATE_ROUND, covered(view).texts, known, dev=0)
     return [replace(row, split="gate") if row.split else row for row in rows]
 
 
 def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mapping[str, list[Any]]:
-    kept = ledger.rows(split="train")
-    shown = {}
+    kept = [row.example for row in ledger.rows(split="train")]
+    kind, shown = kind_of(task), {}
     for name in task.names:
-        texts = [e.text for e in data.seed if e.label == name]
-        texts += [row.example.text for row in kept if row.example.label == name]
+        texts = texts_of(kind, name, [*data.seed, *kept])
         shown[name] = texts[number :: max(1, len(texts) // 8)][:8] or texts
     return shown

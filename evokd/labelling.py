@@ -1,4 +1,4 @@
-"""P3, by scoring: the teacher's probability of every label, asked twice in two label orders.
+"""P3 of a classification, by scoring: the probability of every label, in two label orders.
 
 A text whose two orders disagree about the best label is not to be trusted: position, not
 meaning, decided. The mean of the two distributions is the soft target.
@@ -13,24 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from evokd import prompts
-from evokd.calls import Calls
+from evokd.calls import Calls, refused
+from evokd.likeness import Demonstrations
 from evokd.task import Task
 from evokd.teacher import Score, Scored
+
+Progress = Callable[[str, int], Callable[[], None]]
+"""Called with a step and how often it will tick; returns what ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A text's label by the teacher.
+    """A text's answer by the teacher.
 
     Attributes:
-        label: the best label of the mean distribution.
-        soft: the mean distribution, in the task's order of labels.
-        agreed: whether both orders have the same best label.
+        label: the answer, as `evokd.answers` writes it.
+        soft: the teacher's probability of every label, in the task's order; () where it has none.
+        reason: why the answer cannot be trusted; "" when it can.
     """
 
     label: str
-    soft: tuple[float, ...]
-    agreed: bool
+    soft: tuple[float, ...] = ()
+    reason: str = ""
 
 
 def orders(names: Sequence[str]) -> list[list[str]]:
@@ -38,10 +42,24 @@ def orders(names: Sequence[str]) -> list[list[str]]:
     return [list(names), list(reversed(names))]
 
 
-def label_requests(task: Task, texts: Sequence[str], order: Sequence[str]) -> list[Score]:
-    """Return P3 for every text, with the labels in one order."""
+def opinions(task: Task) -> list[list[str]]:
+    """Return the orders in which a teacher is asked for labels: both, or the task's own alone."""
+    return orders(task.names)[: 2 if task.method.second_opinion else 1]
+
+
+def label_requests(
+    task: Task, texts: Sequence[str], order: Sequence[str], *, like: Sequence[Demonstrations] = ()
+) -> list[Score]:
+    """Return P3 for every text, with the labels in one order.
+
+    Args:
+        like: for every text, like texts with their labels; nothing shows none.
+    """
     shown = {name: task.labels[name] for name in order}
-    return [Score(prompts.ask_label(task.domain, shown, text), tuple(order)) for text in texts]
+    return [
+        Score(prompts.ask_label(task.domain, shown, text, examples=examples), tuple(order))
+        for text, examples in zip(texts, like or [()] * len(texts), strict=True)
+    ]
 
 
 def label_texts(
@@ -49,20 +67,25 @@ def label_texts(
     calls: Calls,
     scope: str,
     texts: Sequence[str],
-    progress: Callable[[str, int], Callable[[], None]],
+    progress: Progress,
+    *,
+    like: Sequence[Demonstrations] = (),
 ) -> list[Labelled]:
-    """Label every text in both orders."""
-    tick = progress("labelling", 2 * len(texts))
-    both = [
-        [
-            distribution(scored, order, task.names)
-            for scored in calls.score(
-                f"{scope}/label {number}", label_requests(task, texts, order), tick
-            )
-        ]
-        for number, order in enumerate(orders(task.names), start=1)
+    """Label every text in both orders, or in one where no second opinion is wanted."""
+    asked_in = opinions(task)
+    count = len(asked_in)
+    tick = progress("labelling", count * len(texts))
+    by_order = [label_requests(task, texts, order, like=like) for order in asked_in]
+    # Text by text: what a budget cuts off is a few texts, not the second opinion of all of them.
+    asked = [request for pair in zip(*by_order, strict=True) for request in pair]
+    scopes = [f"{scope}/label {n}" for n in range(1, count + 1)] * len(texts)
+    said = [
+        None if refused(scored) else distribution(scored, order, task.names)
+        for scored, order in zip(
+            calls.score(scopes, asked, tick), asked_in * len(texts), strict=True
+        )
     ]
-    return [_joined(task.names, one, other) for one, other in zip(*both, strict=True)]
+    return [_joined(task.names, said[i : i + count]) for i in range(0, len(said), count)]
 
 
 def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -82,10 +105,14 @@ def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> 
     return ordered
 
 
-def _joined(names: Sequence[str], one: np.ndarray, other: np.ndarray) -> Labelled:
-    mean = (one + other) / 2
+def _joined(names: Sequence[str], said: Sequence[np.ndarray | None]) -> Labelled:
+    given = [one for one in said if one is not None]
+    if len(given) < len(said):
+        return Labelled("", reason="budget")
+    mean = np.mean(given, axis=0)
+    agreed = len({int(one.argmax()) for one in given}) == 1
     return Labelled(
         label=names[int(mean.argmax())],
         soft=tuple(round(float(p), 6) for p in mean),
-        agreed=bool(one.argmax() == other.argmax()),
+        reason="" if agreed else "labels disagree",
     )

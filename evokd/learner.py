@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from evokd.examples import Example
-from evokd.loop import Fitted, OnStep
+from evokd.lessons import Fitted, OnStep
 from evokd.task import Task
 
 
@@ -17,24 +18,47 @@ class EncoderLearner:
         self.task = task
 
     def fit(
-        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
+        self,
+        examples: Sequence[Example],
+        *,
+        epochs: int,
+        seed: int,
+        on_step: OnStep,
+        start: Any = None,
+        weights: Sequence[float] | None = None,
     ) -> Fitted:
-        """See `evokd.loop.Learner`."""
+        """See `evokd.lessons.Learner`."""
         from evokd.student import fit
 
         return fit(
-            examples, self.task.names, self.task.student, epochs=epochs, seed=seed, on_step=on_step
+            examples,
+            self.task.names,
+            self.task.student,
+            epochs=epochs,
+            seed=seed,
+            several=self.task.kind == "multilabel",
+            example_weights=weights,
+            start=start,
+            on_step=on_step,
         )
 
     def load(self, folder: Path) -> Fitted:
-        """See `evokd.loop.Learner`."""
+        """See `evokd.lessons.Learner`."""
         from evokd.student import load_student
 
         settings = self.task.student
         return load_student(folder, device=settings.device, threads=settings.threads)
 
-    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
-        """Label texts by the nearest centroid of untrained embeddings."""
+    def embed(self, texts: Sequence[str]) -> Any:
+        """See `evokd.lessons.Learner`."""
+        from evokd.student import untrained
+
+        return untrained(self.task.names, self.task.student).embed(texts)
+
+    def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str] | None:
+        """Label texts by the nearest centroid of untrained embeddings, where a text has a label."""
+        if self.task.kind != "classification":
+            return None
         from evokd.student import centroid_predict
 
         return centroid_predict(examples, texts, labels=self.task.names, settings=self.task.student)

@@ -18,7 +18,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +76,49 @@ class Prediction:
     predicted: str
     confidence: float
     margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A teacher call as it is recorded.
+
+    Attributes:
+        scope: the round and step, such as "round 3/write".
+        kind: "generate" or "score".
+        request: the request's fields; `messages` are the conversation as it was asked.
+        reply: None while the call is in flight; then `text` and `finish`, or `logprobs`.
+        tokens: in, out and really decoded.
+    """
+
+    key: str
+    scope: str
+    kind: str
+    request: dict[str, Any]
+    reply: dict[str, Any] | None
+    tokens: tuple[int, int, int]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Ledger]:
+    """Open a ledger to read it as it is now, beside a run at work too; it cannot be written."""
+    ledger = Ledger.__new__(Ledger)
+    ledger.path = path
+    with closing(open_read_only(path)) as ledger._db:
+        try:
+            ledger._db.execute("BEGIN")  # one moment for all that is read
+            ledger.meta("format")
+        except sqlite3.DatabaseError as broken:
+            raise InputError(
+                f"{path}: not a ledger ({broken})", "give the folder of a run"
+            ) from broken
+        yield ledger
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a database without its lock and without making a file."""
+    # Reading a database in WAL mode makes files beside it; without a log nothing needs them.
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None)
 
 
 class Ledger:
@@ -164,8 +207,13 @@ class Ledger:
             [(key, scope, kind, _dump(request)) for key, kind, request in calls],
         )
 
-    def record(self, key: str, reply: object, tokens: tuple[int, int, int]) -> None:
-        """Record a reply with its tokens in, out and really decoded; a reply never changes."""
+    def record(
+        self, key: str, reply: object, tokens: tuple[int, int, int] | tuple[None, None, None]
+    ) -> None:
+        """Record a reply with its tokens in, out and really decoded; a reply never changes.
+
+        A refusal, of a call that was never made, has None for tokens and counts as no call.
+        """
         with self.transaction():
             self._db.execute(
                 "UPDATE calls SET reply = ?, tokens_in = ?, tokens_out = ?, decoded = ?"
@@ -173,7 +221,7 @@ class Ledger:
                 (_dump(reply), *tokens, key),
             )
 
-    def reply(self, key: str) -> tuple[Any, int, int, int] | None:
+    def reply(self, key: str) -> tuple[Any, int | None, int | None, int | None] | None:
         """Return a finished call's reply and tokens, or None."""
         row = self._db.execute(
             "SELECT reply, tokens_in, tokens_out, decoded FROM calls"
@@ -181,6 +229,24 @@ class Ledger:
             (key,),
         ).fetchone()
         return None if row is None else (json.loads(row[0]), *row[1:])
+
+    def call(self, key: str) -> Call | None:
+        """Return a call, or None."""
+        return next(self._calls("key = ?", key), None)
+
+    def calls(self, scope: str, about: str = "") -> list[Call]:
+        """Return the calls whose scope starts so and whose conversation has these words."""
+        quoted = json.dumps(about, ensure_ascii=False)[1:-1]
+        where = "scope >= ?1 AND scope < ?1 || char(0x10ffff) AND instr(request, ?2) ORDER BY rowid"
+        return list(self._calls(where, scope, quoted))
+
+    def _calls(self, where: str, *values: str) -> Iterator[Call]:
+        columns = "key, scope, kind, request, reply, tokens_in, tokens_out, decoded"
+        for key, scope, kind, request, reply, *tokens in self._db.execute(
+            f"SELECT {columns} FROM calls WHERE {where}", values
+        ):
+            read, written, decoded = (int(n or 0) for n in tokens)
+            yield Call(key, scope, kind, _load(request), _load(reply), (read, written, decoded))
 
     def copy_calls(self, other: Ledger) -> None:
         """Take over the finished calls of another ledger."""
@@ -194,7 +260,7 @@ class Ledger:
     def call_totals(self, scope: str = "") -> dict[str, int]:
         """Return calls, tokens_in, tokens_out and decoded of scopes that start with `scope`."""
         row = self._db.execute(
-            "SELECT count(*), sum(tokens_in), sum(tokens_out), sum(decoded) FROM calls"
+            "SELECT count(tokens_in), sum(tokens_in), sum(tokens_out), sum(decoded) FROM calls"
             " WHERE reply IS NOT NULL AND substr(scope, 1, ?) = ?",
             (len(scope), scope),
         ).fetchone()
@@ -234,6 +300,13 @@ class Ledger:
             "UPDATE examples SET split = NULL, reason = 'round rolled back'"
             " WHERE round = ? AND split = 'train'",
             (round,),
+        )
+
+    def drop(self, texts: Iterable[str], reason: str) -> None:
+        """Take texts out of training."""
+        self._db.executemany(
+            "UPDATE examples SET split = NULL, reason = ? WHERE text = ? AND split = 'train'",
+            [(reason, text) for text in texts],
         )
 
     # -- rounds -------------------------------------------------------------------------------
@@ -292,7 +365,8 @@ class Ledger:
     def _labelled(self, round: int) -> list[int]:
         query = (
             "SELECT number FROM examples WHERE round = ?"
-            " AND (split = 'train' OR reason = 'round rolled back') ORDER BY number"
+            " AND (split = 'train' OR reason IN ('round rolled back', 'likely mislabelled'))"
+            " ORDER BY number"
         )
         return [number for (number,) in self._db.execute(query, (round,))]
 
@@ -308,7 +382,7 @@ class Ledger:
 
 
 def _trains(row: Row) -> bool:
-    return row.split == "train" or row.reason == "round rolled back"
+    return row.split == "train" or row.reason in ("round rolled back", "likely mislabelled")
 
 
 def _lock(path: Path) -> Any:

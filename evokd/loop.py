@@ -3,69 +3,42 @@
 Round 0 covers every label with texts written from the seed examples; a fixed part of them is held
 out as dev when the user gives none. Every later round shows the teacher what the student got
 right and wrong on the round before. `run_round` is the paper's figure; each step leaves a record
-in the ledger and is skipped when its record is there.
+in the ledger and is skipped when its record is there. What a round asks for is the arm's business
+(`evokd.arms`), what it shows the plan's (`evokd.planning`).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from evokd.arms import ARMS, Proposal, View, analysis_requests, cover_requests
+from evokd import lessons
+from evokd.arms import ARMS, Arm, View, arm_of, covered, planned_requests
+from evokd.arms.attributes import ask_attributes
 from evokd.calls import Calls
-from evokd.errors import ReplayMiss, TeacherError
+from evokd.cleaning import suspects
+from evokd.errors import ReplayMiss
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, missed, predictions, remember, scores_of
-from evokd.ledger import Ledger
-from evokd.planning import cover_plan, feedback_plan, least_sure
+from evokd.gathering import gather, known_texts, refuse_useless, remember, within
+from evokd.kinds import kind_of
+from evokd.ledger import Ledger, Prediction, Row
+from evokd.lessons import Fitted, Learner
+from evokd.likeness import sure
+from evokd.noise import NOISY
+from evokd.outcomes import outcome
+from evokd.planning import Planner
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps
-
-OnStep = Callable[[int, int], None]
-
-
-class Fitted(Protocol):
-    """A trained student."""
-
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
-        """Return probabilities [texts, labels] in the task's order."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write the student, whole or not at all."""
-        ...
-
-
-class Learner(Protocol):
-    """What trains students for one task, always from the pretrained weights."""
-
-    def fit(
-        self, examples: Sequence[Example], *, epochs: int, seed: int, on_step: OnStep
-    ) -> Fitted:
-        """Train a new student."""
-        ...
-
-    def load(self, folder: Path) -> Fitted:
-        """Read a student that was saved."""
-        ...
 
 
 def selects_by_gold(task: Task, data: TaskData) -> bool:
     """Say whether the user's dev file decides which round is kept."""
     return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
-
-
-def definition_examples(task: Task) -> list[Example]:
-    """Return the definitions as texts of their labels: a sentence encoder reads meaning in them."""
-    named = [(f"{name.replace('_', ' ')}: {about}", name) for name, about in task.labels.items()]
-    plain = [(about, name) for name, about in task.labels.items()]
-    return [Example(text, name, "definition") for text, name in named + plain if task.labels[name]]
 
 
 class Loop:
@@ -85,6 +58,7 @@ class Loop:
         self.task, self.data, self.folder = task, data, folder
         self.ledger, self.calls, self.watch = ledger, calls, watch
         self._learner = learner
+        self.kind = kind_of(task)
         self.gold_dev = selects_by_gold(task, data)
         self.known = known_texts(data, ledger)
 
@@ -99,15 +73,21 @@ class Loop:
         """Run the rounds that are left."""
         for number in range(self.task.loop.rounds + 1):
             if self.ledger.result(number) is None:
+                # A round that was begun is finished with what it has.
+                if self.ledger.plan(number) is None and (why := self.spent()):
+                    self.watch.note(f"{why}: the loop ends here")
+                    break
                 self.run_round(number)
             if self.is_flat():
                 self.watch.note("the dev score has not risen for long enough: the loop ends here")
                 break
+            if self.is_dry(number):
+                break
+        self.clean()
 
     def run_round(self, number: int) -> None:
         """Run one round: plan, write, label, keep, test the student, and only then train it."""
-        title = "covering every label" if number == 0 else "learning from mistakes"
-        self.watch.stage(f"round {number}: {title}")
+        self.watch.stage(f"round {number}: {arm_of(self.task, number).about}")
         plan = self.plan(number)
         self.collect(number, plan)
         self.test(number)
@@ -119,29 +99,35 @@ class Loop:
         """Decide what the round shows; in the ledger, with its prompts, before the first call."""
         if (known := self.ledger.plan(number)) is not None:
             return known
-        plan = self._feedback_plan(number) if number else self._cover_plan()
-        view = self._view(number, plan)
+        if number == 0:
+            self._ask_attributes()
+        parts, dev = arm_of(self.task, number).parts, self._dev_texts(number)
+        planner = Planner(self.task, self.data, self.ledger, number, self.known, self._said_before)
+        plan = planner.plan(parts, dev=dev, apart="cover" not in parts)
         with self.ledger.transaction():
             self.ledger.set_plan(number, plan)
-            self.calls.reserve(f"{view.scope}/analyse", analysis_requests(view))
-            self.calls.reserve(f"{view.scope}/cover", [r for _, r in cover_requests(view)])
+            for view in (self._view(number, plan), self._dev_view(plan)):
+                for step, requests in planned_requests(view):
+                    self.calls.reserve(f"{view.scope}/{step}", requests)
         return plan
 
     def collect(self, number: int, plan: Mapping[str, Any]) -> None:
         """Ask the arm for texts, label them, and record all of them, kept or dropped."""
         if (done := self.ledger.stage(f"round {number} texts")) is None:
+            apart = self._dev_rows(number, plan)
             view = self._view(number, plan)
-            arm = "static" if number == 0 else self.task.loop.arm
-            proposed = ARMS[arm](view)
-            texts = (*proposed.texts, *self._from_pool(plan))
-            rows = gather(view, number, texts, self.known, dev=self._dev_texts(number))
-            done = {"weaknesses": proposed.weaknesses, "rejects": proposed.rejects}
-            if number == 0 and not any(row.split for row in rows):
-                raise TeacherError(
-                    "none of the teacher's first texts could be used", "take a larger model"
-                )
+            proposed = arm_of(self.task, number)(view)
+            dev = 0 if plan.get("dev") else self._dev_texts(number)
+            rows = gather(view, number, proposed.texts, self.known, dev=dev, like=self._sure())
+            rows = within(self.kind, rows, self._examples_left())
+            rejects = Counter(proposed.rejects)
+            if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
+                rejects[f"attributes: {reject}"] += 1
+            done = {"weaknesses": proposed.weaknesses, "rejects": dict(rejects)}
+            if number == 0 and (proposed.texts or proposed.rejects):
+                refuse_useless(rows, proposed.rejects)
             with self.ledger.transaction():
-                self.ledger.add_rows(rows)
+                self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
             remember(self.known, rows)
         if done["weaknesses"]:
@@ -152,21 +138,33 @@ class Loop:
         rows = self.ledger.rows(round=number, split="train")
         if not rows or self.ledger.tested(number):
             return
-        probabilities = self._student(number - 1).predict([row.example.text for row in rows])
+        outputs = self._student(number - 1).predict([row.example.text for row in rows])
         with self.ledger.transaction():
-            self.ledger.add_predictions(number, predictions(probabilities, self.task.names))
+            self.ledger.add_predictions(number, self.kind.predictions(outputs))
 
     def train(self, number: int) -> None:
-        """Train from the pretrained weights on all that is kept, the new texts repeated."""
-        examples = self.training_set(newest=number)
-        student = self.learner.fit(
-            examples,
-            epochs=self.task.student.epochs,
-            seed=derive(self.task.loop.seed, "train", number),
-            on_step=steps(self.watch, "training the student"),
-        )
+        """Train on all that is kept, the new texts repeated; or on the new texts alone."""
+        if number and self.task.loop.training == "sequential":
+            start = self._student(number - 1)
+            examples = lessons.new_alone(self.task, self.ledger.rows(split="train"), number)
+        else:
+            start, examples = None, self.training_set(newest=number)
+        # A round may have kept nothing; the student then goes on as it is.
+        student = start
+        if examples or student is None:
+            student = self.learner.fit(
+                examples,
+                epochs=self.task.student.epochs,
+                seed=derive(self.task.loop.seed, "train", number),
+                on_step=steps(self.watch, "training the student"),
+                start=start,
+                weights=self.weights(examples),
+            )
         student.save(self.student_folder(number))
-        result = self._result(number, student, len(examples))
+        result = outcome(
+            self.task, self.data, ledger=self.ledger, number=number, student=student,
+            dev=self.dev(), trained=len(examples),
+        )  # fmt: skip
         with self.ledger.transaction():
             if result["rolled_back"]:
                 self.ledger.roll_back(number)
@@ -174,14 +172,30 @@ class Loop:
         self._forget_students()
         self.watch.round(result)
 
+    def clean(self) -> None:
+        """Take out of training what likely has a wrong label; once, behind the last round."""
+        if self.task.method.noise == "none" or self.ledger.stage("noise") is not None:
+            return
+        self.watch.stage("looking for wrong labels")
+        rows = self.ledger.rows(split="train")
+        texts = suspects(self, rows)
+        with self.ledger.transaction():
+            self.ledger.drop(texts, NOISY)
+            self.ledger.finish_stage("noise", {"dropped": texts, "of": len(rows)})
+        self.watch.note(f"{len(texts)} of {len(rows)} texts have likely a wrong label: left out")
+
     # -- what the steps need ------------------------------------------------------------------
 
     def training_set(self, newest: int = -1) -> list[Example]:
         """Return seeds, definitions and all kept texts; those of round `newest` repeated."""
-        kept = [*self.data.seed, *definition_examples(self.task)] * self.task.loop.anchor
-        for row in self.ledger.rows(split="train"):
-            kept += [row.example] * (self.task.loop.repeat if row.round == newest else 1)
-        return kept
+        rows = self.ledger.rows(split="train")
+        return lessons.everything(self.task, self.data.seed, self.kind, rows, newest=newest)
+
+    def weights(self, examples: Sequence[Example]) -> list[float] | None:
+        """Return how much each example counts; None for all alike."""
+        if not self._arm.weighed:
+            return None
+        return lessons.learned_weights(self.task, self.learner, examples)
 
     def dev(self) -> list[Example]:
         """Return the examples that decide: the user's dev file, or held-out written texts."""
@@ -202,9 +216,27 @@ class Loop:
         first_best = scores.index(max(scores))
         return len(scores) - 1 - first_best >= self.task.selection.patience
 
+    def spent(self) -> str:
+        """Say why the budget allows no new round; "" while it does."""
+        if self.calls.spent():
+            return "the budget is spent"
+        if self._examples_left() == 0:
+            return "as many texts are kept as the budget allows"
+        return ""
+
+    def is_dry(self, number: int) -> bool:
+        """Say whether a round wrote nothing because its arm has nothing more to ask for."""
+        result = self.ledger.result(number)
+        begun = number > 0 or not self._arm.parts
+        return begun and not result["written"] and not result["rejects"]
+
     def student_folder(self, number: int) -> Path:
         """Return where a round's student is; -1 is the one trained on the seed examples alone."""
         return self.folder / "rounds" / ("seed" if number < 0 else f"{number:02d}")
+
+    def latest(self) -> Fitted:
+        """Return the student so far."""
+        return self._student(len(self.ledger.results()) - 1)
 
     def _student(self, number: int) -> Fitted:
         """Return a round's student; one of a round that was rolled back does not count."""
@@ -225,46 +257,41 @@ class Loop:
         return View(self.task, self.calls, f"round {number}", plan, self.watch.progress)
 
     def _dev_texts(self, number: int) -> int:
-        return 0 if number or self.gold_dev else self.task.selection.texts
+        wanted = number == 0 and not self.gold_dev and self._arm.teacher
+        return self.task.selection.texts if wanted else 0
 
-    def _cover_plan(self) -> dict[str, Any]:
-        return cover_plan(self.task, self.data, ledger=self.ledger, dev=self._dev_texts(0))
+    @property
+    def _arm(self) -> Arm:
+        return ARMS[self.task.loop.arm]
 
-    def _feedback_plan(self, number: int) -> dict[str, Any]:
-        pool = least_sure(
-            self.data.unlabeled,
-            ledger=self.ledger,
-            known=self.known,
-            most=self.task.loop.pool,
-            predict=lambda texts: self._student(number - 1).predict(texts),
-        )
-        return feedback_plan(self.task, self.data, ledger=self.ledger, number=number, pool=pool)
+    def _dev_view(self, plan: Mapping[str, Any]) -> View:
+        shown = {name: plan[name] for name in ("examples", "styles") if name in plan}
+        asked = {"cover": plan.get("dev", {}), **shown}
+        return View(self.task, self.calls, "round 0/dev", asked, self.watch.progress)
 
-    def _from_pool(self, plan: Mapping[str, Any]) -> list[Proposal]:
-        return [Proposal(text, "pool", None, "pool") for text in plan["pool"]]
+    def _dev_rows(self, number: int, plan: Mapping[str, Any]) -> list[Row]:
+        """Have texts written to be held out, where the round's own are not for that."""
+        if not plan.get("dev"):
+            return []
+        view = self._dev_view(plan)
+        rows = gather(view, number, covered(view).texts, self.known, dev=0)
+        remember(self.known, rows)
+        return [replace(row, split="dev") if row.split else row for row in rows]
 
-    def _result(self, number: int, student: Fitted, trained: int) -> dict[str, Any]:
-        """Return what the round did: counts, hits of the teacher's expectation, scores, tokens."""
-        stage = self.ledger.stage(f"round {number} texts")
-        rows = self.ledger.rows(round=number)
-        dev = self._scores(student, self.dev())
-        before = [r["dev"]["macro_f1"] for r in self.ledger.results() if not r["rolled_back"]]
-        worse = bool(before) and dev["macro_f1"] < max(before) - self.task.selection.tolerance
-        return {
-            "round": number,
-            "written": len(rows),
-            "kept": sum(row.split is not None for row in rows),
-            "dropped": dict(Counter(row.reason for row in rows if row.reason)),
-            "rejects": stage["rejects"],
-            "weaknesses": stage["weaknesses"],
-            "missed": missed(self.ledger.tested(number)),
-            "trained_on": trained,
-            "dev": dev,
-            "gold_dev": self._scores(student, self.data.dev),
-            "test": self._scores(student, self.data.test),
-            "tokens": self.ledger.call_totals(),
-            "rolled_back": worse,
-        }
+    def _ask_attributes(self) -> None:
+        wanted = self.task.method.attributes and self._arm.teacher
+        if wanted and self.ledger.stage("attributes") is None:
+            self.ledger.finish_stage("attributes", ask_attributes(self._view(0, {})))
 
-    def _scores(self, student: Fitted, examples: Sequence[Example]) -> Any:
-        return scores_of(student, examples, self.task.names) if examples else None
+    def _examples_left(self) -> int | None:
+        """Return how many training texts may still be kept; None where there is no cap."""
+        most = self.task.budget.examples
+        return None if most is None else max(0, most - len(self.ledger.rows(split="train")))
+
+    def _said_before(self, texts: Sequence[str]) -> Sequence[Prediction]:
+        return self.kind.predictions(self.latest().predict(texts))
+
+    def _sure(self) -> list[Example]:
+        if not self.task.method.demonstrations:
+            return []
+        return sure([*self.data.seed, *(r.example for r in self.ledger.rows(split="train"))])

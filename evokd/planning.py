@@ -1,55 +1,114 @@
 """What a round will show the teacher, decided before its first call. Asks no model itself.
 
-A plan is plain JSON in the ledger: feedback groups, cover conversations a label, examples that
-prompts may show, unlabelled texts to be labelled.
+A plan is plain JSON in the ledger:
+
+    groups       feedback, as `Group.to_json`; `at_once` and `all_hard` say how to write after it
+    report       lines on the weakest labels, shown before the feedback
+    cover        conversations a label; `blind` without examples and with the label taken as asked
+    dev          conversations a label whose texts are all held out
+    styles       in place of `prompts.STYLES`
+    examples     texts a label that prompts may show
+    paraphrases  (text, answer) of the seeds to be said in other ways
+    edits        seeds to be edited, and how many texts to make of them
+    pool         unlabelled texts to be labelled
+
+Whatever an arm does with them, a round has as many conversations: `loop.conversations` and
+`loop.quota` together; a round without a teacher makes as many texts as they would.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from evokd.feedback import groups
-from evokd.ledger import Ledger
+from evokd.examples import Example
+from evokd.feedback import confident, groups, report
+from evokd.kinds import Kind, kind_of
+from evokd.ledger import Ledger, Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 
 COVER_REPLY = 4  # texts that a cover conversation yields, as a round figure for planning
 SHOWN = 4  # kept texts a label that prompts may show beside the seed examples
-Predict = Callable[[Sequence[str]], np.ndarray]
+Predict = Callable[[Sequence[str]], Sequence[Prediction]]
+Tested = Sequence[tuple[Row, Prediction]]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What a round is planned from.
+
+    Attributes:
+        known: texts that the run has already.
+        predict: what the student of the round before says of texts.
+    """
+
+    task: Task
+    data: TaskData
+    ledger: Ledger
+    number: int
+    known: Container[str]
+    predict: Predict
+
+    def plan(self, parts: Sequence[str], *, dev: int = 0, apart: bool = False) -> dict[str, Any]:
+        """Plan a round of these parts; see `evokd.arms.PARTS`.
+
+        Args:
+            dev: texts a label to hold out.
+            apart: have them written apart, because the round's own texts are not for it.
+        """
+        made: dict[str, Any] = {"groups": [], "cover": {}, "pool": []}
+        made["examples"] = _examples(self)
+        if apart and dev:
+            made["dev"] = dict.fromkeys(self.task.names, -(-dev // COVER_REPLY))
+        elif self.number == 0:
+            made["held out"] = dev
+        if styles := (self.ledger.stage("attributes") or {}).get("styles"):
+            made["styles"] = styles
+        for part in parts:
+            made |= PLANNERS[part](self, made)
+        made.pop("held out", None)
+        return made
+
+    @cached_property
+    def kept(self) -> list[Example]:
+        """The texts that are trained on; a long run has many, so they are read once."""
+        return [row.example for row in self.ledger.rows(split="train")]
+
+    @property
+    def conversations(self) -> int:
+        """How many conversations the round has in all."""
+        if self.number:
+            return self.task.loop.quota + self.task.loop.conversations
+        return len(self.task.names) * -(-self.task.loop.cover // COVER_REPLY)
+
+    def tested(self) -> Tested:
+        """Return the last texts with what the student said of them before it learnt them.
+
+        A run that starts from the seeds alone is first asked about these.
+        """
+        tested = self.ledger.tested(self.number - 1)
+        if tested or self.number != 1 or self.task.method.init != "none":
+            return tested
+        said = self.predict([example.text for example in self.data.seed])
+        rows = [Row(0, example, "train") for example in self.data.seed]
+        return list(zip(rows, said, strict=True))
+
+    def report(self) -> list[str]:
+        """Return what the teacher is told of the weakest labels."""
+        per_label = self.ledger.results()[-1]["dev"]["per_label"]
+        return report(per_label, self.tested(), kind_of(self.task))
 
 
 def cover_plan(task: Task, data: TaskData, *, ledger: Ledger, dev: int) -> dict[str, Any]:
-    """Plan round 0: every label gets its share of texts, `dev` of them to be held out."""
-    count = -(-(task.loop.cover + dev) // COVER_REPLY)
-    return {
-        "groups": [],
-        "cover": dict.fromkeys(task.names, count),
-        "examples": _examples(task, data, ledger, 0),
-        "pool": [],
-    }
-
-
-def feedback_plan(
-    task: Task, data: TaskData, *, ledger: Ledger, number: int, pool: Sequence[str]
-) -> dict[str, Any]:
-    """Plan a later round: groups of mistakes, cover for weak labels, and the pool's texts.
-
-    The empty-wrong rule: conversations that no mistake fills go to the weakest labels.
-    """
-    loop = task.loop
-    tested = ledger.tested(number - 1)
-    shown = [] if loop.arm == "static" else groups(tested, loop.conversations)
-    spare = loop.quota + loop.conversations - len(shown)
-    return {
-        "groups": [g.to_json() for g in shown],
-        "cover": dict(sorted(_shares(task, ledger, spare).items())),
-        "examples": _examples(task, data, ledger, number),
-        "pool": list(pool),
-    }
+    """Plan a first round that covers every label, `dev` texts a label of it to be held out."""
+    planner = Planner(task, data, ledger, 0, (), lambda texts: [])
+    return planner.plan(("cover",), dev=dev)
 
 
 def least_sure(
@@ -59,36 +118,138 @@ def least_sure(
 
     Args:
         known: texts that the run has already.
-        predict: gives probabilities [texts, labels]; not called when nothing is left.
+        predict: says what the student answers; not called when nothing is left.
     """
-    # Near-duplicates and leaks are dropped unlabelled; they must not come up every round.
-    tried = {row.example.text for row in ledger.rows() if row.example.origin == "pool"}
-    rest = [t for t in dict.fromkeys(texts) if t not in tried and t not in known]
+    rest = untried(texts, ledger=ledger, known=known)
     if not rest or not most:
         return []
-    return [rest[i] for i in np.argsort(predict(rest).max(axis=1), kind="stable")[:most]]
+    confidence = [said.confidence for said in predict(rest)]
+    return [rest[i] for i in np.argsort(confidence, kind="stable")[:most]]
 
 
-def _shares(task: Task, ledger: Ledger, conversations: int) -> Counter[str]:
-    """Share conversations among the labels: few texts and a low dev F1 come first."""
-    last = ledger.results()[-1]["dev"]["per_label"]
-    texts = Counter(row.example.label for row in ledger.rows(split="train"))
+def untried(texts: Sequence[str], *, ledger: Ledger, known: Container[str]) -> list[str]:
+    """Return the unlabelled texts that the run has not had yet, each once."""
+    if not texts:
+        return []
+    # Near-duplicates and leaks are dropped unlabelled; they must not come up every round.
+    tried = {row.example.text for row in ledger.rows() if row.example.origin == "pool"}
+    return [t for t in dict.fromkeys(texts) if t not in tried and t not in known]
+
+
+def texts_of(kind: Kind, label: str, examples: Sequence[Example]) -> list[str]:
+    """Return the texts whose answer gives a label."""
+    return [e.text for e in examples if label in kind.labels_in(e.label)]
+
+
+# -- the parts of a plan ----------------------------------------------------------------------
+
+
+def _mistakes(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    method, most = planner.task.method, planner.task.loop.conversations
+    shown = groups(planner.tested(), most, kind_of(planner.task), correct=method.correct)
+    made: dict[str, Any] = {"groups": [g.to_json() for g in shown]}
+    if shown and method.report:
+        made["report"] = planner.report()
+    return made if method.analysis else made | {"at_once": True}
+
+
+def _confident(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    most, correct = planner.task.loop.conversations, planner.task.method.correct
+    shown = confident(planner.tested(), most, kind_of(planner.task), correct=correct)
+    told = {"groups": [g.to_json() for g in shown], "at_once": True, "all_hard": True}
+    return told | {"report": planner.report()}
+
+
+def _cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
+    """The empty-wrong rule: conversations that no mistake fills go to the weakest labels."""
+    task, loop = planner.task, planner.task.loop
+    if planner.number == 0:
+        count = -(-(loop.cover + made.get("held out", 0)) // COVER_REPLY)
+        return {"cover": dict.fromkeys(task.names, count)}
+    spare = planner.conversations - len(made["groups"])
+    last = planner.ledger.results()[-1]["dev"]["per_label"]
+    strength = {name: last[name]["f1"] + 0.1 for name in task.names}
+    return {"cover": _shares(planner, spare, strength)}
+
+
+def _blind_cover(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    shares = _shares(planner, planner.conversations, dict.fromkeys(planner.task.names, 1.0))
+    return {"cover": shares, "blind": True}
+
+
+def _paraphrases(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    """Every seed example as often as the next, those that came last time at the end."""
+    seed, count = planner.data.seed, planner.conversations
+    first = _before(planner) % len(seed)
+    turns = [seed[(first + n) % len(seed)] for n in range(count)]
+    return {"paraphrases": [[e.text, e.label] for e in turns]}
+
+
+def _edits(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    sources = [[e.text, e.label] for e in planner.data.seed]
+    return {"edits": {"sources": sources, "count": planner.conversations * COVER_REPLY}}
+
+
+def _pool(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    chosen = least_sure(
+        planner.data.unlabeled,
+        ledger=planner.ledger,
+        known=planner.known,
+        most=planner.task.loop.pool,
+        predict=planner.predict,
+    )
+    return {"pool": chosen}
+
+
+def _random_pool(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    rest = untried(planner.data.unlabeled, ledger=planner.ledger, known=planner.known)
+    loop = planner.task.loop
+    order = np.random.default_rng(derive(loop.seed, "pool", planner.number)).permutation(len(rest))
+    return {"pool": [rest[i] for i in order[: loop.pool]]}
+
+
+PLANNERS: dict[str, Callable[[Planner, dict[str, Any]], dict[str, Any]]] = {
+    "mistakes": _mistakes,
+    "confident mistakes": _confident,
+    "cover": _cover,
+    "blind cover": _blind_cover,
+    "paraphrases": _paraphrases,
+    "edits": _edits,
+    "pool": _pool,
+    "random pool": _random_pool,
+}
+
+
+def _shares(planner: Planner, count: int, strength: dict[str, float]) -> dict[str, int]:
+    """Share conversations among the labels: few texts and a low strength come first."""
+    task, kind = planner.task, kind_of(planner.task)
+    texts = Counter(name for example in planner.kept for name in kind.labels_in(example.label))
     shares: Counter[str] = Counter()
 
-    def strength(name: str) -> float:
-        return float((texts[name] + shares[name]) * (last[name]["f1"] + 0.1))
+    def having(name: str) -> float:
+        return (texts[name] + shares[name]) * strength[name]
 
-    for _ in range(conversations):
-        shares[min(task.names, key=strength)] += 1
-    return shares
+    for _ in range(count):
+        shares[min(task.names, key=having)] += 1
+    return dict(sorted(shares.items()))
 
 
-def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> dict[str, list[str]]:
+def _before(planner: Planner) -> int:
+    """Return how many paraphrases earlier rounds have asked for."""
+    plans = [planner.ledger.plan(n) or {} for n in range(planner.number)]
+    return sum(len(plan.get("paraphrases", ())) for plan in plans)
+
+
+def _examples(planner: Planner) -> dict[str, list[str]]:
     """Return what cover prompts may show: seed examples, later also a few kept texts."""
-    shown = {n: [e.text for e in data.seed if e.label == n] for n in task.names}
+    task, number, kind = planner.task, planner.number, kind_of(planner.task)
+    shown = {n: texts_of(kind, n, planner.data.seed) for n in task.names}
     rng = np.random.default_rng(derive(task.loop.seed, "examples", number))
-    kept = ledger.rows(split="train")
+    of_label: dict[str, list[str]] = defaultdict(list)
+    for example in planner.kept:
+        for name in kind.labels_in(example.label):
+            of_label[name].append(example.text)
     for name in task.names if number else ():
-        texts = [row.example.text for row in kept if row.example.label == name]
+        texts = of_label[name]
         shown[name] += [texts[i] for i in rng.permutation(len(texts))[:SHOWN]]
     return shown

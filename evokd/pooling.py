@@ -108,3 +108,20 @@ def start_at_centroids(model: Any, pooled: torch.Tensor, labels: torch.Tensor) -
     for number in sorted(set(labels.tolist())):
         centroid = pooled[labels == number].mean(0)
         head.weight[number] = SHARPNESS * centroid / centroid.norm() / length
+
+
+@torch.no_grad()
+def centre_between(model: Any, pooled: torch.Tensor, applies: torch.Tensor) -> None:
+    """Move every label's zero to between the texts to which it applies and the others.
+
+    For heads whose labels are each a yes or no, after `start_at_centroids`.
+
+    Args:
+        pooled: the pooler's outputs of the examples, [examples, hidden].
+        applies: whether a label applies, [examples, labels].
+    """
+    logits = pooled @ model.classifier.weight.T
+    for number, yes in enumerate(applies.T):
+        if yes.any() and not yes.all():
+            between = (logits[yes, number].mean() + logits[~yes, number].mean()) / 2
+            model.classifier.bias[number] = -between

@@ -1,7 +1,9 @@
-"""A classifier on an encoder's pretrained weights, and one that was saved before; both quietly."""
+"""A classifier or tagger on pretrained weights, and one that was saved before; all quietly."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,7 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
 from evokd.errors import InputError
@@ -22,8 +29,16 @@ from evokd.weights import check_folder, find_weights
 _checked_weights = lru_cache(maxsize=1)(find_weights)
 
 
-def new_classifier(labels: Sequence[str], settings: StudentSettings) -> tuple[Any, Any]:
+SEVERAL = "multi_label_classification"  # problem_type of a model whose labels are yes or no each
+
+
+def new_classifier(
+    labels: Sequence[str], settings: StudentSettings, *, several: bool = False
+) -> tuple[Any, Any]:
     """Return the pretrained encoder under a new random head, on the CPU, and its tokenizer.
+
+    Args:
+        several: whether a text may have several labels.
 
     Raises:
         InputError: when the pretrained weights are not found or cannot be read.
@@ -31,13 +46,8 @@ def new_classifier(labels: Sequence[str], settings: StudentSettings) -> tuple[An
     """
     folder = _checked_weights(settings.model)
     with _quietly(), _user_errors(folder):
-        config = AutoConfig.from_pretrained(
-            folder,
-            local_files_only=True,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: i for i, label in enumerate(labels)},
-        )
+        config = _config(folder, labels)
+        config.problem_type = SEVERAL if several else "single_label_classification"
         if mean := wants_mean(folder, config.model_type):
             config.num_hidden_layers += 1
             setattr(config, MARK, True)
@@ -45,10 +55,24 @@ def new_classifier(labels: Sequence[str], settings: StudentSettings) -> tuple[An
         model.load_state_dict(_pretrained(folder), strict=False)
         if mean:
             set_pooling_layer(model)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    readable = getattr(config, "max_position_embeddings", settings.max_length)
-    tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
-    return model, tokenizer
+        return model, _tokenizer(folder, config, settings)
+
+
+def new_tagger(tags: Sequence[str], settings: StudentSettings) -> tuple[Any, Any]:
+    """Return the pretrained encoder under a new random head for tokens, and its tokenizer.
+
+    Raises:
+        InputError, IntegrityError: as `new_classifier`.
+    """
+    folder = _checked_weights(settings.model)
+    with _quietly(), _user_errors(folder):
+        config = _config(folder, tags)
+        if getattr(config, MARK, False):  # tokens have no use for a classifier's pooling layer
+            config.num_hidden_layers -= 1
+            setattr(config, MARK, False)
+        model = AutoModelForTokenClassification.from_config(config)
+        model.load_state_dict(_pretrained(folder), strict=False)
+        return model, _tokenizer(folder, config, settings)
 
 
 def saved_classifier(folder: Path) -> tuple[Any, Any]:
@@ -57,13 +81,58 @@ def saved_classifier(folder: Path) -> tuple[Any, Any]:
     Raises:
         InputError: when the folder is missing or is no sequence classifier saved as safetensors.
     """
+    return _saved(folder, AutoModelForSequenceClassification)
+
+
+def saved_tagger(folder: Path) -> tuple[Any, Any]:
+    """Return the model of a folder, on the CPU, and its tokenizer.
+
+    Raises:
+        InputError: when the folder is missing or is no token classifier saved as safetensors.
+    """
+    return _saved(folder, AutoModelForTokenClassification)
+
+
+def write_model(folder: Path, model: Any, tokenizer: Any) -> None:
+    """Write a plain Hugging Face model folder, whole or not at all; an old one is replaced."""
+    aside = folder.with_name(f".{folder.name}.writing")
+    old = folder.with_name(f".{folder.name}.old")
+    for leftover in (aside, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save_pretrained(aside, safe_serialization=True)
+    # Some published tokenizers pad every text to a fixed length; nobody should inherit that.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.save_pretrained(aside)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(aside, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _config(folder: Path, labels: Sequence[str]) -> Any:
+    return AutoConfig.from_pretrained(
+        folder,
+        local_files_only=True,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+
+
+def _tokenizer(folder: Path, config: Any, settings: StudentSettings) -> Any:
+    """Return a folder's tokenizer, which reads as many tokens as the settings and model allow."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    readable = getattr(config, "max_position_embeddings", settings.max_length)
+    tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
+    return tokenizer
+
+
+def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
     check_folder(folder)
     with _quietly(), _user_errors(folder):
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return model, tokenizer
+        model = auto.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,10 @@
 """Every question asked of a teacher, as pure functions. Versioned; tests hold golden copies.
 
-All prompts about one task open with the same head, the classes with their definitions, so that a
+All prompts about one task open with the same head, its labels with their definitions, so that a
 teacher decodes it once. The three questions are EvoKD's (arXiv 2403.06414, figure 2): analyse,
-then write in the same conversation, then label in a fresh one. `cover` is the start that the
-paper calls +Init, with new texts in place of paraphrases.
+then write in the same conversation, then label in a fresh one. `ask_cover` is the start that the
+paper calls +Init, with new texts in place of paraphrases; `ask_paraphrases` is the paper's own.
+What is worded otherwise for another kind of task stands in `WORDINGS`.
 
 The embedded teacher was trained on exactly these words: changing one means a new VERSION and a
 new training (a test compares VERSION with the teacher's card).
@@ -15,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evokd.answers import marked, read_labels, read_spans
 from evokd.teacher import Message
 
 VERSION = "1"
@@ -27,11 +29,58 @@ STYLES = (
     "casual, with typing mistakes",
     "in plain words",
 )
+YES_NO = ("yes", "no")
+VERDICTS = ("right", "wrong boundary", "wrong type", "not an entity")
+"""What a teacher may say of a marked entity (ProgGen, arXiv 2403.11103)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the questions about one kind of task say.
+
+    Attributes:
+        opening: the first line of every prompt, before the labels.
+        of: how texts of a label are called.
+        examples: what opens the examples of a label.
+        fits: what every text of a label must keep to.
+        clear: what every hard and easy text must keep to.
+    """
+
+    opening: str
+    of: str
+    examples: str
+    fits: str
+    clear: str
+
+
+WORDINGS = {
+    "classification": Wording(
+        "A small text classifier sorts {domain} into these classes:",
+        "of the class {label}",
+        "Examples of this class",
+        "Each text must fit this class and no other.",
+        "Each must clearly belong to one class.",
+    ),
+    "multilabel": Wording(
+        "A small text classifier says which of these classes apply to {domain}:",
+        "to which the class {label} applies",
+        "Examples of this class",
+        "Other classes may apply to a text as well.",
+        "It must be clear which classes apply to each.",
+    ),
+    "ner": Wording(
+        "A small tagger marks entities of these types in {domain}:",
+        "with an entity of the type {label}",
+        "Examples with this type",
+        "Other entities may stand in a text as well.",
+        "It must be clear which entities each has.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A text that the student was tested on, with the right label and the one it gave."""
+    """A text that the student was tested on, with the right answer and the one it gave."""
 
     text: str
     label: str
@@ -39,7 +88,7 @@ class Seen:
 
     @property
     def right(self) -> bool:
-        """Whether the student gave the right label."""
+        """Whether the student gave the right answer."""
         return self.label == self.predicted
 
 
@@ -48,21 +97,73 @@ def quote(text: str) -> str:
     return json.dumps(" ".join(text.split()), ensure_ascii=False)
 
 
-def head(domain: str, labels: Mapping[str, str]) -> str:
-    """Return the opening of every prompt: the classes in the given order, with definitions."""
+def head(domain: str, labels: Mapping[str, str], kind: str = "classification") -> str:
+    """Return the opening of every prompt: the labels in the given order, with definitions."""
     lines = [f"- {name}: {about}" if about else f"- {name}" for name, about in labels.items()]
-    return "\n".join(
-        [f"A small text classifier sorts {domain} into these classes:", *lines, "", ""]
-    )
+    return "\n".join([WORDINGS[kind].opening.format(domain=domain), *lines, "", ""])
 
 
-def ask_label(domain: str, labels: Mapping[str, str], text: str) -> tuple[Message, ...]:
-    """P3: the class of one text. The choices are the names of the labels."""
+# -- P3: labelling ----------------------------------------------------------------------------
+
+
+def ask_label(
+    domain: str, labels: Mapping[str, str], text: str, *, examples: Sequence[tuple[str, str]] = ()
+) -> tuple[Message, ...]:
+    """P3: the class of one text. The choices are the names of the labels.
+
+    Args:
+        examples: like texts with their labels (LLMaAA, arXiv 2310.19596).
+    """
     question = (
         "To which class does this text belong? Answer with the name of the class only.\n"
         f"Text: {quote(text)}"
     )
-    return (Message("user", head(domain, labels) + question),)
+    shown = _shown("classification", examples)
+    return (Message("user", head(domain, labels) + shown + question),)
+
+
+def ask_applies(
+    domain: str, labels: Mapping[str, str], text: str, *, label: str
+) -> tuple[Message, ...]:
+    """P3 of a multilabel task: whether one class applies. The choices are YES_NO.
+
+    The text stands before the class, so that the questions about all classes share it.
+    """
+    question = f"Text: {quote(text)}\nDoes the class {label} apply? Answer with yes or no only."
+    return (Message("user", head(domain, labels, "multilabel") + question),)
+
+
+def ask_entities(
+    domain: str, labels: Mapping[str, str], text: str, *, examples: Sequence[tuple[str, str]] = ()
+) -> tuple[Message, ...]:
+    """P3 of entity tagging: a JSON list of {"text", "type"}, in the order of the text.
+
+    Where a word stands twice, "nth" may say which of several equal entities is meant.
+    """
+    words = text.casefold().split()
+    nth = ""
+    if len({*words}) < len(words):
+        nth = ' Add "nth": 2 to the second of equal words if only that one is meant.'
+    question = (
+        "Which entities are in this text? Copy them from it in their order. Answer with a JSON"
+        f' list only: [{{"text": ..., "type": ...}}], or [] if there are none.{nth}\n'
+        f"Text: {quote(text)}"
+    )
+    return (Message("user", head(domain, labels, "ner") + _shown("ner", examples) + question),)
+
+
+def ask_verdict(
+    domain: str, labels: Mapping[str, str], text: str, *, words: str, label: str
+) -> tuple[Message, ...]:
+    """Ask again about an uncertain entity. The choices are VERDICTS."""
+    question = (
+        f"Text: {quote(text)}\nIs {quote(words)} an entity of the type {label}? Answer with one of:"
+        f" {', '.join(VERDICTS)}."
+    )
+    return (Message("user", head(domain, labels, "ner") + question),)
+
+
+# -- P0: texts of a label ---------------------------------------------------------------------
 
 
 def ask_cover(
@@ -73,41 +174,157 @@ def ask_cover(
     count: int,
     style: str,
     examples: Sequence[str],
+    kind: str = "classification",
 ) -> tuple[Message, ...]:
-    """P0: new texts of one class in one style. The reply is a JSON list of strings."""
+    """P0: new texts of one label in one style. The reply is a JSON list of strings."""
+    words = WORDINGS[kind]
+    question = f"Write {count} new texts {words.of.format(label=label)}, {style}."
+    if examples:
+        question += f" {words.examples}: {', '.join(map(quote, examples))}"
+    question += f"\n{words.fits} Answer with a JSON list of strings only."
+    return (Message("user", head(domain, labels, kind) + question),)
+
+
+def ask_paraphrases(
+    domain: str, labels: Mapping[str, str], text: str, *, count: int, kind: str = "classification"
+) -> tuple[Message, ...]:
+    """Other texts of the same meaning (AugGPT, arXiv 2302.13007). A JSON list of strings."""
     question = (
-        f"Write {count} new texts of the class {label}, {style}. "
-        f"Examples of this class: {', '.join(map(quote, examples))}\n"
-        "Each text must fit this class and no other. Answer with a JSON list of strings only."
+        f"Say this text in {count} other ways that mean the same. Answer with a JSON list of"
+        f" strings only.\nText: {quote(text)}"
     )
-    return (Message("user", head(domain, labels) + question),)
+    return (Message("user", head(domain, labels, kind) + question),)
+
+
+def ask_attributes(
+    domain: str, labels: Mapping[str, str], *, count: int, kind: str = "classification"
+) -> tuple[Message, ...]:
+    """Ways in which texts differ, asked once a task (AttrPrompt, arXiv 2306.15895)."""
+    question = (
+        f"Name ways in which such texts differ: {count} topics, {count} styles and {count} kinds of"
+        ' speakers, a few words each. Answer with JSON only: {"topics": [...], "styles": [...],'
+        ' "speakers": [...]}'
+    )
+    return (Message("user", head(domain, labels, kind) + question),)
+
+
+# -- P1 and P2: feedback ----------------------------------------------------------------------
 
 
 def ask_analysis(
-    domain: str, labels: Mapping[str, str], right: Sequence[Seen], wrong: Sequence[Seen]
+    domain: str,
+    labels: Mapping[str, str],
+    right: Sequence[Seen],
+    wrong: Sequence[Seen],
+    *,
+    kind: str = "classification",
+    report: Sequence[str] = (),
 ) -> tuple[Message, ...]:
-    """P1: what the student gets wrong. The reply is one pattern a line, each after a dash."""
-    lines = []
-    if right:
-        lines += ["It got these texts right:"]
-        lines += [f"- {quote(s.text)} is {s.label}" for s in right]
-    if wrong:
-        lines += ["It got these texts wrong:"]
-        lines += [f"- {quote(s.text)} is {s.label}, but it said {s.predicted}" for s in wrong]
-    lines += [
+    """P1: what the student gets wrong. The reply is one pattern a line, each after a dash.
+
+    Args:
+        report: a line a label of how well it does (PGKD, arXiv 2411.05045).
+    """
+    question = (
         "Which kinds of text does it get wrong? Name one pattern a line, each line starting with"
         ' "- ", the most frequent first.'
-    ]
-    return (Message("user", head(domain, labels) + "\n".join(lines)),)
+    )
+    told = _told(kind, right, wrong, report)
+    return (Message("user", head(domain, labels, kind) + told + question),)
 
 
 def ask_texts(
-    analysis: Sequence[Message], reply: str, *, hard: int, easy: int
+    analysis: Sequence[Message],
+    reply: str,
+    *,
+    hard: int,
+    easy: int,
+    kind: str = "classification",
+    labelled: bool = False,
 ) -> tuple[Message, ...]:
-    """P2: hard and easy texts, in the conversation of the analysis and its reply."""
+    """P2: hard and easy texts, in the conversation of the analysis and its reply.
+
+    Args:
+        labelled: ask for the labels in the same reply (the paper's ablation "w/o separation").
+    """
     question = (
         f"Write {hard} new texts that it would get wrong because of these patterns and {easy} that"
-        " it would get right. Each must clearly belong to one class. Answer with JSON only:"
-        ' {"hard": [...], "easy": [...]}'
+        f" it would get right. {WORDINGS[kind].clear} {_form(labelled)}"
     )
     return (*analysis, Message("assistant", reply), Message("user", question))
+
+
+def ask_texts_at_once(
+    domain: str,
+    labels: Mapping[str, str],
+    right: Sequence[Seen],
+    wrong: Sequence[Seen],
+    *,
+    hard: int,
+    easy: int,
+    kind: str = "classification",
+    report: Sequence[str] = (),
+    labelled: bool = False,
+) -> tuple[Message, ...]:
+    """P2 without P1: hard and easy texts after the mistakes alone (ablation "no analysis")."""
+    question = (
+        f"Write {hard} new texts that it would get wrong for like reasons and {easy} that it would"
+        f" get right. {WORDINGS[kind].clear} {_form(labelled)}"
+    )
+    told = _told(kind, right, wrong, report)
+    return (Message("user", head(domain, labels, kind) + told + question),)
+
+
+def report_line(label: str, f1: float, taken_for: str | None) -> str:
+    """Return a line of the report on a label: its F1, and what it is most often taken for."""
+    return f"- {label}: F1 {f1:.2f}" + (f", often taken for {taken_for}" if taken_for else "")
+
+
+def answered(kind: str, text: str, answer: str) -> str:
+    """Return a text with its answer as prompts show it."""
+    if kind == "ner":
+        return quote(marked(text, read_spans(answer)))
+    return f"{quote(text)} is {_said(kind, answer) or 'of no class'}"
+
+
+def _form(labelled: bool) -> str:
+    if labelled:
+        return (
+            'Answer with JSON only: {"hard": [{"text": ..., "class": ...}, ...],'
+            ' "easy": [{"text": ..., "class": ...}, ...]}'
+        )
+    return 'Answer with JSON only: {"hard": [...], "easy": [...]}'
+
+
+def _told(kind: str, right: Sequence[Seen], wrong: Sequence[Seen], report: Sequence[str]) -> str:
+    lines = []
+    if report:
+        lines += ["How well it does:", *report]
+    if right:
+        lines += ["It got these texts right:"]
+        lines += [f"- {answered(kind, s.text, s.label)}" for s in right]
+    if wrong:
+        lines += ["It got these texts wrong:"]
+        lines += [f"- {answered(kind, s.text, s.label)}, but it {_mistake(kind, s)}" for s in wrong]
+    return "\n".join([*lines, ""])
+
+
+def _mistake(kind: str, seen: Seen) -> str:
+    if kind != "ner":
+        return f"said {_said(kind, seen.predicted) or 'none'}"
+    spans = read_spans(seen.predicted)
+    return f"marked {quote(marked(seen.text, spans)) if spans else 'nothing'}"
+
+
+def _said(kind: str, answer: str) -> str:
+    if kind != "multilabel":
+        return answer
+    return " and ".join(read_labels(answer))
+
+
+def _shown(kind: str, examples: Sequence[tuple[str, str]]) -> str:
+    """Return like texts with their answers, to label by."""
+    if not examples:
+        return ""
+    lines = [f"- {answered(kind, text, answer)}" for text, answer in examples]
+    return "\n".join(["Like texts with their labels:", *lines, ""])

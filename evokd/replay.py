@@ -13,6 +13,7 @@ from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger, Row
 from evokd.loop import Loop
+from evokd.noise import NOISY
 from evokd.task import Task, TaskData
 from evokd.watch import Silent
 
@@ -47,6 +48,8 @@ def _rounds(ledger: Ledger, fresh: Ledger, calls: Calls, task: Task, data: TaskD
         loop.collect(number, plan)
         if result["rolled_back"]:
             fresh.roll_back(number)
+    if noise := ledger.stage("noise"):
+        fresh.drop(noise["dropped"], NOISY)
 
 
 def recorded_task(ledger: Ledger) -> tuple[Task, TaskData]:

@@ -7,13 +7,27 @@ have exactly the asked shape. Texts come back on one line, with white space fold
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
+from evokd.answers import Span
 from evokd.examples import is_unicode
 from evokd.teacher import Written
+from evokd.teacher.grammar import pieces
+from serving.spans import without_overlaps
 
-Reject = Literal["cut", "no json", "wrong shape", "no text"]
+Reject = Literal[
+    "budget",
+    "cut",
+    "no json",
+    "wrong shape",
+    "no text",
+    "unknown label",
+    "unknown type",
+    "not in the text",
+]
 MAX_TEXT = 2000
 
 
@@ -27,8 +41,8 @@ class Texts:
 
 def parse_list(reply: Written) -> Texts:
     """Read a JSON list of strings (the reply to `ask_cover`)."""
-    if reply.finish == "length":
-        return Texts(reject="cut")
+    if reject := _unread(reply):
+        return Texts(reject=reject)
     value = _json(reply.text, "[", "]")
     if value is None:
         return Texts(reject="no json")
@@ -39,8 +53,8 @@ def parse_list(reply: Written) -> Texts:
 
 def parse_hard_easy(reply: Written) -> Texts:
     """Read {"hard": [...], "easy": [...]} (the reply to `ask_texts`)."""
-    if reply.finish == "length":
-        return Texts(reject="cut")
+    if reject := _unread(reply):
+        return Texts(reject=reject)
     value = _json(reply.text, "{", "}")
     if value is None:
         return Texts(reject="no json")
@@ -51,11 +65,155 @@ def parse_hard_easy(reply: Written) -> Texts:
     return _made([(kind, text) for kind in ("hard", "easy") for text in value.get(kind, ())])
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledTexts:
+    """Texts of one reply, as (expected, text, label); expected is "hard" or "easy"."""
+
+    texts: tuple[tuple[str, str, str], ...] = ()
+    reject: Reject | None = None
+
+
+def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
+    """Read {"hard": [{"text", "class"}, ...], "easy": [...]} (the reply to a labelled P2).
+
+    One text of no known label refuses the reply.
+    """
+    if reject := _unread(reply):
+        return LabelledTexts(reject=reject)
+    value = _json(reply.text, "{", "}")
+    if value is None:
+        return LabelledTexts(reject="no json")
+    if not isinstance(value, dict) or not value or value.keys() - {"hard", "easy"}:
+        return LabelledTexts(reject="wrong shape")
+    if not all(isinstance(part, list) and all(map(_is_labelled, part)) for part in value.values()):
+        return LabelledTexts(reject="wrong shape")
+    if any(item["class"] not in labels for part in value.values() for item in part):
+        return LabelledTexts(reject="unknown label")
+    read = [
+        (expected, text, item["class"])
+        for expected in ("hard", "easy")
+        for item in value.get(expected, ())
+        for _, text in _made([(expected, item["text"])]).texts
+    ]
+    return LabelledTexts(tuple(read)) if read else LabelledTexts(reject="no text")
+
+
+def _is_labelled(item: object) -> bool:
+    return (
+        isinstance(item, dict)
+        and item.keys() == {"text", "class"}
+        and all(isinstance(value, str) for value in item.values())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Ways in which texts differ, none of them empty, or why the reply is refused."""
+
+    topics: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    speakers: tuple[str, ...] = ()
+    reject: Reject | None = None
+
+
+def parse_attributes(reply: Written) -> Attributes:
+    """Read lists of topics, styles and speakers (the reply to `ask_attributes`)."""
+    if reject := _unread(reply):
+        return Attributes(reject=reject)
+    value = _json(reply.text, "{", "}")
+    if value is None:
+        return Attributes(reject="no json")
+    names = ("topics", "styles", "speakers")
+    if not isinstance(value, dict) or value.keys() != {*names}:
+        return Attributes(reject="wrong shape")
+    if not all(_is_texts(part) for part in value.values()):
+        return Attributes(reject="wrong shape")
+    topics, styles, speakers = (
+        tuple(text for _, text in _made([("", given) for given in value[name]]).texts)
+        for name in names
+    )
+    if not (topics and styles and speakers):
+        return Attributes(reject="no text")
+    return Attributes(topics, styles, speakers)
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """Entities of one reply, in the order of the text, or why the reply is refused."""
+
+    spans: tuple[Span, ...] = ()
+    reject: Reject | None = None
+
+
+def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entities:
+    """Read a JSON list of {"text", "type"} (the reply to `ask_entities`) as spans of the text.
+
+    Of several equal runs of words, "nth" says which is meant; without it, it is the first one
+    behind the entity before, or else the first that is free. Of entities that overlap the longer
+    one stays, of equally long ones the earlier. One entity that is not in the text, or of no
+    known type, refuses the reply.
+    """
+    if reject := _unread(reply):
+        return Entities(reject=reject)
+    value = _json(reply.text, "[", "]")
+    if value is None:
+        return Entities(reject="no json")
+    if not isinstance(value, list) or not all(map(_is_entity, value)):
+        return Entities(reject="wrong shape")
+    if any(item["type"] not in types for item in value):
+        return Entities(reject="unknown type")
+    found: list[Span] = []
+    for item in value:
+        places = occurrences(text, item["text"])
+        taken = {(span.start, span.end) for span in found}
+        if "nth" in item:
+            places = places[item["nth"] - 1 : item["nth"]]
+        else:
+            behind = found[-1].end if found else 0
+            free = [place for place in places if place not in taken]
+            places = [place for place in free if place[0] >= behind] or free or places
+        if not places:
+            return Entities(reject="not in the text")
+        found.append(Span(*places[0], item["type"]))
+    return Entities(tuple(without_overlaps(found)))
+
+
+def occurrences(text: str, words: str) -> list[tuple[int, int]]:
+    """Return where words stand in a text, as (start, end); never within a longer word."""
+    parts = words.split()
+    if not parts:
+        return []
+    pattern = r"\s+".join(map(re.escape, parts))
+    edges = {0, len(text)}
+    at = 0
+    for piece in pieces(text):
+        edges.add(at)
+        at += len(piece)
+    matches = re.finditer(rf"(?=({pattern}))", text)
+    places = [match.span(1) for match in matches]
+    return [place for place in places if place[0] in edges and place[1] in edges]
+
+
+def _is_entity(item: object) -> bool:
+    if not isinstance(item, dict) or item.keys() - {"text", "type", "nth"}:
+        return False
+    nth = item.get("nth", 1)
+    named = isinstance(item.get("text"), str) and isinstance(item.get("type"), str)
+    return named and isinstance(nth, int) and not isinstance(nth, bool) and nth > 0
+
+
 def parse_patterns(reply: Written) -> tuple[str, ...]:
     """Read the weaknesses: the lines that start with a dash, or else the whole reply."""
     lines = [line.strip() for line in reply.text.splitlines() if line.strip()]
     patterns = [line.lstrip("-*• ").strip() for line in lines if line[0] in "-*•"]
     return tuple(p for p in patterns or lines if p)
+
+
+def _unread(reply: Written) -> Reject | None:
+    """Return why a reply cannot be read at all: it was never asked for, or it was cut."""
+    if reply.finish == "budget":
+        return "budget"
+    return "cut" if reply.finish == "length" else None
 
 
 def _made(pairs: list[tuple[str, str]]) -> Texts:

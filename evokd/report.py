@@ -10,15 +10,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from evokd import __version__, prompts
+from evokd.answers import KindName
 from evokd.errors import MissingExtra
-from evokd.figures import Chart, Mark, chart, heat, log_bars, short
+from evokd.figures import Chart, Mark, chart, heat, short
+from evokd.kinds import kind_of
+from evokd.latency_told import latency_table
 from evokd.ledger import Ledger, Row
 from evokd.loop import selects_by_gold
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
+from evokd.rounds_told import told as told_answer
 from evokd.task import Task, TaskData
 
 try:
@@ -26,16 +31,19 @@ try:
 except ImportError as missing:
     raise MissingExtra("teacher", missing) from missing
 
-MEASURES = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
-STAGES = ("seed_only", "scores", "export", "nano", "latency")
-LATENCY_ROWS = {
-    "torch": "student, torch",
-    "onnx": "student, ONNX",
-    "int8": "student, INT8",
-    "nano": "nano student, INT8",
-    "teacher_score": "teacher, scores the labels",
-    "teacher_generate": "teacher, writes the label",
+ONE = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
+SEVERAL = (("accuracy", "Whole answers right"), ("macro_f1", "Macro F1"), ("micro_f1", "Micro F1"))
+WORK: dict[KindName, tuple[str, str, str]] = {
+    "classification": ("Sorts", "into", "labels"),
+    "multilabel": ("Says of", "which apply of", "labels"),
+    "ner": ("Finds in", "entities of", "types"),
 }
+ALIKE: dict[KindName, str] = {
+    "classification": "same label as full precision",
+    "multilabel": "labels as in full precision",
+    "ner": "tags as in full precision",
+}
+STAGES = ("seed_only", "scores", "export", "nano", "latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,11 @@ class Told:
     export: dict[str, Any]
     nano: dict[str, Any]
     latency: dict[str, Any]
+
+    @property
+    def measures(self) -> tuple[tuple[str, str], ...]:
+        """What is told of every set of scores: (key, title)."""
+        return ONE if self.task.kind == "classification" else SEVERAL
 
     @property
     def split(self) -> str:
@@ -113,9 +126,13 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         ledger.rows(),
         *((ledger.stage(name) or {}) for name in STAGES),
     )
-    by_gold = selects_by_gold(task, data)
+    by_gold, kind = selects_by_gold(task, data), kind_of(task)
     return {
         "task": task,
+        "work": WORK[task.kind],
+        "alike": ALIKE[task.kind],
+        "tell": partial(told_answer, task.kind),
+        "judged": bool(told.after(told.split)),
         "version": __version__,
         "prompts_version": prompts.VERSION,
         "teacher": (ledger.meta("teacher") or {}).get("name", "unknown"),
@@ -123,13 +140,15 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "headline": headline(told),
         "scores": score_table(told),
         "final": ledger.stage("final") or {},
-        "charts": [(title, learning_curve(told, key, by_gold=by_gold)) for key, title in MEASURES],
+        "charts": [
+            (title, learning_curve(told, key, by_gold=by_gold)) for key, title in told.measures
+        ],
         "written": written_rounds(told.rows, told.results),
         "cut": cut_texts(told.rows),
         "tested": tested_rounds(told.results),
         "confusions": confusions(told),
         "per_label": per_label(told),
-        "weaknesses": weaknesses(ledger, told.results),
+        "weaknesses": weaknesses(ledger, told.results, kind),
         "export": told.export,
         "latency": latency_table(told.latency),
         "asked": asked(told),
@@ -149,7 +168,7 @@ def headline(told: Told) -> dict[str, Any]:
         "served": "INT8" if served == "int8" else "full precision",
         "texts": after and after["n"],
         "scores": [
-            (title, before and before[key], after and after[key]) for key, title in MEASURES
+            (title, before and before[key], after and after[key]) for key, title in told.measures
         ],
         "size": size.get(served),
         "full_size": size.get("onnx"),
@@ -200,20 +219,30 @@ def learning_curve(told: Told, measure: str, *, by_gold: bool) -> Chart | None:
 
 
 def confusions(told: Told) -> list[tuple[str, Any]]:
-    """Return the heat maps before and after, each (title, rows of cells); [] without gold texts."""
+    """Return the heat maps before and after, each (title, rows of cells).
+
+    There are none without gold texts, nor where a text may have several labels.
+    """
     pairs = [
         ("Before: seeds alone, fine-tuned", told.seed_only.get("fine_tuned", {}).get(told.split)),
         (f"After: final student, {headline(told)['served']}", told.after(told.split)),
     ]
-    return [(title, heat(scored["confusion"])) for title, scored in pairs if scored]
+    return [
+        (title, heat(scored["confusion"]))
+        for title, scored in pairs
+        if scored and scored["confusion"]
+    ]
 
 
 def per_label(told: Told) -> list[dict[str, Any]]:
     """Return every label with its definition, its texts and its F1 before and after."""
     before = told.seed_only.get("fine_tuned", {}).get(told.split)
     after = told.after(told.split)
-    seeds = Counter(e.label for e in told.data.seed)
-    trained = Counter(row.example.label for row in told.rows if row.split == "train")
+    labels_in = kind_of(told.task).labels_in
+    seeds = Counter(name for e in told.data.seed for name in labels_in(e.label))
+    trained = Counter(
+        name for row in told.rows if row.split == "train" for name in labels_in(row.example.label)
+    )
 
     def f1(scored: dict[str, Any] | None, name: str) -> Any:
         return scored and scored["per_label"][name]["f1"]
@@ -230,37 +259,6 @@ def per_label(told: Told) -> list[dict[str, Any]]:
         }
         for name, about in told.task.labels.items()
     ]
-
-
-def latency_table(latency: dict[str, Any]) -> dict[str, Any]:
-    """Return the latency stage with titles and the lengths of the bars; {} when not measured."""
-    if not latency:
-        return {}
-    measured = {name: row for name, row in latency["latency_ms"].items() if row}
-    ends = {
-        f"{name} {key}": row[key]
-        for name, row in measured.items()
-        for key in ("p50", "p99")
-        if key in row
-    }
-    lengths = log_bars(ends)
-    rows = []
-    for name, title in LATENCY_ROWS.items():
-        rate = (latency.get("throughput") or {}).get(name) or {}
-        loads = (latency.get("server") or {}).get(name) or {}
-        bar = lengths.get(f"{name} p50", 0.0)
-        rows.append(
-            {
-                "title": title,
-                "key": name,
-                "row": measured.get(name),
-                "bar": bar,
-                "tail": max(0.0, lengths.get(f"{name} p99", 0.0) - bar),
-                "rate": rate.get("texts_per_second"),
-                "loaded": loads.get("80%"),
-            }
-        )
-    return latency | {"rows": rows}
 
 
 def asked(told: Told) -> list[dict[str, Any]]:

@@ -6,11 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from evokd.answers import KindName, read_labels, read_spans
 from evokd.feedback import Group
+from evokd.kinds import Kind
 from evokd.ledger import Ledger, Prediction, Row
 
 KEPT = {"train": "train", "dev": "held out: dev", "gate": "held out: gate"}
-ORIGINS = ("hard", "easy", "cover", "pool")
+ORIGINS = ("hard", "easy", "cover", "paraphrase", "edited", "pool")
 # A stacked bar with a colour for every reason is not readable; the table has them all.
 PARTS = {
     "train": ("train",),
@@ -67,7 +69,9 @@ def tested_rounds(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"origins": origins, "rounds": list(results)}
 
 
-def weaknesses(ledger: Ledger, results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def weaknesses(
+    ledger: Ledger, results: Sequence[dict[str, Any]], kind: Kind
+) -> list[dict[str, Any]]:
     """Return for every round its groups of feedback: mistakes, the teacher's words, new texts."""
     made = []
     for result in results:
@@ -81,7 +85,7 @@ def weaknesses(ledger: Ledger, results: Sequence[dict[str, Any]]) -> list[dict[s
         groups = [
             {
                 "number": n,
-                "pairs": list(dict.fromkeys((s.label, s.predicted) for s in group.wrong)),
+                "pairs": list(dict.fromkeys(kind.confusion(s) for s in group.wrong)),
                 "named": named[n - 1],
                 "wrong": group.wrong,
                 "right": group.right,
@@ -91,6 +95,18 @@ def weaknesses(ledger: Ledger, results: Sequence[dict[str, Any]]) -> list[dict[s
         ]
         made.append({"round": number, "groups": groups})
     return made
+
+
+def told(kind: KindName, answer: str, text: str) -> str:
+    """Return a text's answer as a person reads it; a dash where there is none."""
+    if not answer:
+        return "–"
+    if kind == "multilabel":
+        return ", ".join(read_labels(answer)) or "no label"
+    if kind == "ner":
+        found = [f"{text[s.start : s.end]} ({s.label})" for s in read_spans(answer)]
+        return ", ".join(found) or "no entities"
+    return answer
 
 
 def fate(row: Row) -> str:

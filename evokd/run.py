@@ -18,7 +18,7 @@ from evokd import prompts
 from evokd.calls import Calls
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, open_read_only
 from evokd.replay import recorded_task
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
@@ -68,7 +68,7 @@ def open_run(
     check_folder(files, task, data)
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(files.ledger)
-    calls = Calls(ledger, open_model)
+    calls = Calls(ledger, open_model, budget=task.budget, width=task.teacher.side_by_side)
     try:
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())
@@ -155,10 +155,8 @@ def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
 
 def _begun(ledger: Path) -> Any:
     """Return the identity of the run in a ledger, or None when it was killed before that."""
-    # Reading a database in WAL mode makes files beside it; without a log nothing needs them.
-    mode = "mode=ro" if ledger.with_name(f"{ledger.name}-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?{mode}", uri=True)) as db:
+        with closing(open_read_only(ledger)) as db:
             if db.execute("SELECT name FROM sqlite_master").fetchone() is None:
                 return None
             row = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()

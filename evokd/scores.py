@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
@@ -28,10 +28,12 @@ class Scores:
     """The scores of one set of answers.
 
     Attributes:
-        accuracy: share of right answers.
+        accuracy: share of texts whose whole answer is right.
         macro_f1: mean F1 over all labels of the task; a label never right counts as 0.
+        micro_f1: F1 of all labels counted together; of a classification the accuracy.
         per_label: label -> its precision, recall, F1 and support.
-        confusion: counts as [gold][predicted], in the order of the labels.
+        confusion: counts as [gold][predicted], in the order of the labels; () where a text may
+            have several.
         ece: expected calibration error of the top answer over 15 bins; None without
             probabilities.
         n: number of texts.
@@ -39,6 +41,7 @@ class Scores:
 
     accuracy: float
     macro_f1: float
+    micro_f1: float
     per_label: dict[str, LabelScores]
     confusion: tuple[tuple[int, ...], ...]
     ece: float | None
@@ -87,6 +90,7 @@ def score(
     return Scores(
         accuracy=float(hits.mean()),
         macro_f1=float(f1.mean()),
+        micro_f1=float(hits.mean()),
         per_label={
             label: LabelScores(
                 precision=float(precision[i]),
@@ -99,6 +103,47 @@ def score(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         ece=None if probabilities is None else _calibration_error(hits, np.asarray(probabilities)),
         n=len(gold),
+    )
+
+
+def score_sets(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]], labels: Sequence[str]
+) -> Scores:
+    """Compare sets of labels with the right ones; every label of a text counts by itself.
+
+    Raises:
+        InputError: when there are no texts, or a label is not one of the task's.
+    """
+    if not gold:
+        raise InputError("there are no texts to score", "give a file with at least one text")
+    unknown = sorted({name for given in (*gold, *predicted) for name in given} - set(labels))
+    if unknown:
+        raise InputError(f"unknown label '{unknown[0]}'; known labels: {', '.join(labels)}")
+    pairs = list(zip(map(set, gold), map(set, predicted), strict=True))
+    per_label, counts = {}, np.zeros(3, dtype=np.int64)
+    for name in labels:
+        hits = sum(name in g and name in p for g, p in pairs)
+        support, answered = (sum(name in pair[i] for pair in pairs) for i in (0, 1))
+        counts += (hits, support, answered)
+        per_label[name] = label_scores(hits, support, answered)
+    return Scores(
+        accuracy=sum(g == p for g, p in pairs) / len(pairs),
+        macro_f1=float(np.mean([scores["f1"] for scores in per_label.values()])),
+        micro_f1=label_scores(*map(int, counts))["f1"],
+        per_label=per_label,
+        confusion=(),
+        ece=None,
+        n=len(pairs),
+    )
+
+
+def label_scores(hits: int, support: int, answered: int) -> LabelScores:
+    """Return the scores of a label given right `hits` times, wanted `support`, given `answered`."""
+    return LabelScores(
+        precision=hits / max(answered, 1),
+        recall=hits / max(support, 1),
+        f1=2 * hits / max(support + answered, 1),
+        support=support,
     )
 
 

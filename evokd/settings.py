@@ -20,6 +20,13 @@ from pydantic import (
 SIDE_BY_SIDE = 32
 
 
+ArmName = Literal[
+    "evokd", "static", "pgkd", "auggpt", "zerogen", "sungen", "eda", "pool", "pool-random",
+    "seed-only",
+]  # fmt: skip
+"""Ways to spend the teacher's tokens; `evokd.arms` tells them apart."""
+
+
 class Group(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
@@ -96,7 +103,12 @@ class StudentSettings(Group):
 
 
 class LoopSettings(Group):
-    """The EvoKD loop (arXiv 2403.06414), with the counts of its figure as the base."""
+    """The EvoKD loop (Liu et al. 2024, arXiv 2403.06414), the counts of its figure as the base.
+
+    The paper's ablations are switches here and in `MethodSettings`: easy 0 is "w/o easy samples",
+    repeat 1 is without the repeated batch, and training: sequential is the paper's own (its
+    section on the method, and the ablation study).
+    """
 
     rounds: int = Field(6, ge=0, description="rounds of feedback after every label is covered")
     hard: int = Field(4, ge=0, description="hard texts asked for in a conversation")
@@ -107,8 +119,78 @@ class LoopSettings(Group):
     pool: int = Field(16, ge=0, description="unlabelled texts labelled a round, least sure first")
     repeat: int = Field(2, ge=1, description="how often a round's training holds its new texts")
     anchor: int = Field(3, ge=1, description="how often every training holds the seed examples")
-    arm: Literal["evokd", "static"] = Field("evokd", description="how the tokens are spent")
+    arm: ArmName = Field("evokd", description="how the tokens are spent: the method or a control")
+    training: Literal["cumulative", "sequential"] = Field(
+        "cumulative",
+        description="each round from the pretrained weights on all that is kept, or (the paper's"
+        " own) from the student so far on the new texts alone",
+    )
     seed: int = Field(0, ge=0, description="of every random choice")
+
+
+class MethodSettings(Group):
+    """What is asked and shown: the paper's elements, then what was added to them.
+
+    Of EvoKD (Liu et al. 2024, arXiv 2403.06414; figure 2 and the ablation study): analysis,
+    correct, separation, review, init. From neighbours: report (PGKD, arXiv 2411.05045),
+    demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv 2306.15895), noise
+    (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068).
+    """
+
+    analysis: bool = Field(
+        True, description="have mistakes analysed before texts are asked for (EvoKD, figure 2: P1)"
+    )
+    correct: bool = Field(
+        True, description="show right answers beside the mistakes (EvoKD: w/o correct samples)"
+    )
+    separation: bool = Field(
+        True,
+        description="label hard and easy texts in a request of its own, not where they are written"
+        " (EvoKD: w/o separation)",
+    )
+    review: int = Field(
+        2,
+        ge=0,
+        description="with training: sequential, every so many rounds earlier texts are trained on"
+        " again (EvoKD: w/o review history); 0 is never",
+    )
+    init: Literal["cover", "paraphrase", "none"] = Field(
+        "cover",
+        description="the start: new texts of every label, AugGPT's paraphrases of the seeds"
+        " (EvoKD + Init), or the seeds alone (plain EvoKD)",
+    )
+    second_opinion: bool = Field(
+        True, description="ask for labels twice, in two label orders, and drop what disagrees"
+    )
+    report: bool = Field(
+        False, description="show how well each of the weakest labels does (PGKD's report)"
+    )
+    demonstrations: int = Field(
+        0, ge=0, le=16, description="like labelled texts shown where a text is labelled (LLMaAA)"
+    )
+    attributes: bool = Field(
+        False,
+        description="ask once for topics, styles and speakers of such texts, and write by them"
+        " (AttrPrompt)",
+    )
+    noise: Literal["none", "mixture", "out-of-fold"] = Field(
+        "none",
+        description="drop texts whose label is likely wrong before the final training: by two"
+        " components of the losses (FreeAL) or by students that did not see them",
+    )
+
+
+class BudgetSettings(Group):
+    """What the loop may spend; it stops at the first cap. None is no cap.
+
+    Texts for the gate, export and latency come after the loop and are outside the budget.
+    """
+
+    tokens: int | None = Field(
+        None, ge=1, description="prompt and output of every request, scoring included"
+    )
+    minutes: float | None = Field(None, gt=0, description="of the run so far, every attempt")
+    examples: int | None = Field(None, ge=1, description="training texts that are kept")
 
 
 class SelectionSettings(Group):
@@ -138,3 +220,6 @@ class ExportSettings(Group):
     )
     nano: bool = Field(True, description="also distil a nano student, the baseline to beat")
     half: bool = Field(False, description="also write a half-precision file, for GPUs")
+    reject: float = Field(
+        0.0, ge=0, lt=1, description="score below which the student served gives no label at all"
+    )

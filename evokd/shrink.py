@@ -23,7 +23,16 @@ from evokd.errors import InputError
 from evokd.pooling import MARK
 from evokd.settings import StudentSettings
 from evokd.student import Student
-from evokd.training import OnStep, Rows, plan_batches, train, use_threads, used_rows_only
+from evokd.training import (
+    OnStep,
+    Rows,
+    cross_entropy,
+    each_by_itself,
+    plan_batches,
+    train,
+    use_threads,
+    used_rows_only,
+)
 
 PLAIN_WORDS = 1000  # WordPiece vocabularies begin with places that are not used
 BLOCKS = (("encoder", "layer"), ("transformer", "layer"), ("layers",))
@@ -79,6 +88,7 @@ def shrink(
             train(
                 small.model, Rows(renumbered, goals, torch.ones(len(texts))), batches,
                 pad=pad, learning_rate=2 * settings.learning_rate, on_step=on_step,
+                losses=each_by_itself if student.several else cross_entropy,
             )  # fmt: skip
     return small
 

@@ -13,17 +13,20 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from evokd.calibration import fit_temperature, tempered
+from evokd.calibrating import calibrate
 from evokd.calls import Calls
+from evokd.finished import gold_scores, meta_of, probabilities_of
 from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
+from evokd.kinds import Kind, kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
-from evokd.loop import Fitted, Loop, selects_by_gold
+from evokd.loop import Loop, selects_by_gold
+from evokd.noise import NOISY
 from evokd.report import write_report
 from evokd.runfiles import RunFiles
 from evokd.scores import score
@@ -33,11 +36,8 @@ from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
 from evokd.watch import Watch, steps
 
-if TYPE_CHECKING:
-    from serving.predictor import Predictor
-
 SHRINK_EPOCHS = 8
-UNSURE = ("labels disagree", "not the asked label", "round rolled back")
+UNSURE = ("labels disagree", "not the asked label", "round rolled back", NOISY)
 """Why texts were dropped that a student may still be distilled on: only their label is in doubt."""
 
 
@@ -59,7 +59,7 @@ class Stages:
         self._do("gate_texts", "texts for the gate", self.gate_texts)
         self._do("export", "ONNX, INT8 and the gate", lambda: self.export(self.files.student))
         self._do("scores", "scores of what is served", lambda: self.scores(self.files.student))
-        if self.task.export.nano:
+        if self.task.export.nano and self.task.kind != "ner":  # it has no words in their order
             self._do("nano", "the nano student", self.nano)
         self._do("latency", "latency against the teacher", self.latency)
         write_report(self.files.report, self.task, self.data, self.ledger)
@@ -73,6 +73,11 @@ class Stages:
         self._do("final", "final student", self.final_student)
         if self.shrinks:
             self._do("shrink", "a smaller student", self.shrink)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the task."""
+        return kind_of(self.task)
 
     @property
     def shrinks(self) -> bool:
@@ -111,25 +116,37 @@ class Stages:
         tuned, centroid = {}, {}
         for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
             if examples:
-                tuned[name] = scores_of(student, examples, self.task.names)
+                tuned[name] = scores_of(student, examples, self.kind)
                 nearest = self.learner.nearest(self.data.seed, [e.text for e in examples])
-                gold = [e.label for e in examples]
-                centroid[name] = score(gold, nearest, self.task.names).to_dict()
+                if nearest is not None:
+                    gold = [e.label for e in examples]
+                    centroid[name] = score(gold, nearest, self.task.names).to_dict()
         return {"fine_tuned": tuned, "centroid": centroid}
 
     def final_student(self) -> dict[str, Any]:
-        """Train from the pretrained weights on everything kept; dev may prefer the best round's."""
+        """Train from the pretrained weights on everything kept; dev may prefer the best round's.
+
+        With `loop.training: sequential`, the paper's own, no student is trained anew.
+        """
         loop = self.loop
+        if self.task.loop.training == "sequential":
+            best = loop.best_round()
+            result, student = self.ledger.result(best), loop.learner.load(loop.student_folder(best))
+            student.save(self.files.whole if self.shrinks else self.files.student)
+            name = f"round {best}"
+            scores = {name: result["dev"]["macro_f1"]}
+            return {"chosen": name, "dev_macro_f1": scores, "trained_on": result["trained_on"]}
         examples = loop.training_set()
         final = self.learner.fit(
             examples,
             epochs=self.task.student.final_epochs,
             seed=derive(self.task.loop.seed, "final"),
             on_step=steps(self.watch, "training the final student"),
+            weights=loop.weights(examples),
         )
         best = loop.best_round()
         dev = {
-            "final": scores_of(final, loop.dev(), self.task.names)["macro_f1"],
+            "final": scores_of(final, loop.dev(), self.kind)["macro_f1"],
             f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
         }
         chosen = "final"
@@ -159,7 +176,7 @@ class Stages:
         small.save(self.files.student)
         dev = self.loop.dev()
         return {
-            name: scores_of(student, dev, self.task.names)["macro_f1"]
+            name: scores_of(student, dev, self.kind)["macro_f1"]
             for name, student in (("whole", whole), ("small", small))
         }
 
@@ -177,88 +194,54 @@ class Stages:
         Args:
             force: keep INT8 whatever the gate says.
         """
-        from export.student import ExportOptions, StudentMeta, export_student
+        from export.student import ExportOptions, export_student
 
         held_out = [row.example for row in self.ledger.rows(split="gate")]
-        examples = list(self.loop.dev()) + held_out
+        dev = list(self.loop.dev())
+        examples = dev + held_out
         texts = [e.text for e in examples]
         student = self.learner.load(folder)
-        calibration = self._calibrate(student)
-        kept = self.ledger.rows(split="train")
-        how = self.task.export
-        meta = StudentMeta(
-            name=self.task.name,
-            domain=self.task.domain,
-            labels=self.task.labels,
-            max_length=self.task.student.max_length,
-            base_model=self.task.student.model,
-            teacher=(self.ledger.meta("teacher") or {"name": "unknown"})["name"],
-            training={
-                "synthetic_share": len(kept) / (len(kept) + len(self.data.seed)),
-                "rounds": len(self.ledger.results()) - 1,
-                "seed": self.task.loop.seed,
-            },
-            # Written by the teacher: a student that is given away shows no text of the user's.
-            examples=list({e.label: e.text for e in held_out}.values()),
-            temperature=calibration["temperature"],
+        fitted = calibrate(
+            self.task,
+            student.predict([e.text for e in dev]),
+            [e.label for e in dev],
+            gold=self.loop.gold_dev,
         )
+        how = self.task.export
         report = export_student(
             folder,
             texts=texts,
-            labels_of_texts=[e.label for e in examples],
-            torch_probabilities=np.asarray(student.predict(texts)),
-            meta=meta,
+            answers=[e.label for e in examples],
+            torch_probabilities=probabilities_of(student, texts),
+            meta=meta_of(self.task, self.data, self.ledger, fitted),
             options=ExportOptions(how.opset, how.exporter, how.target, force=force, half=how.half),
         )
-        return {**asdict(report), "calibration": calibration}
-
-    def _calibrate(self, student: Fitted) -> dict[str, Any]:
-        """Fit the temperature on dev; a teacher's texts are easy and must not make it surer."""
-        dev, names = self.loop.dev(), self.task.names
-        said = np.asarray(student.predict([e.text for e in dev]))
-        gold = [names.index(e.label) for e in dev]
-        lowest = {} if self.loop.gold_dev else {"lowest": 1.0}
-        temperature = fit_temperature(said, gold, **lowest)
-        after = tempered(said, temperature)
-        answers = [names[int(i)] for i in said.argmax(axis=1)]
-        before, now = (score([e.label for e in dev], answers, names, p).ece for p in (said, after))
-        return {"temperature": temperature, "texts": len(dev), "ece": before, "ece_after": now}
+        return {**asdict(report), "calibration": fitted.record}
 
     def scores(self, folder: Path) -> dict[str, Any]:
         """Score a folder's ONNX files, by the predictor that serves, on dev and test."""
         from export.student import add_scores
         from serving.layout import INT8, ONNX, StudentFiles
-        from serving.predictor import open_predictor
 
         made: dict[str, Any] = {}
         present = {"fp32": ONNX} | ({"int8": INT8} if StudentFiles(folder).int8.exists() else {})
         for precision, file in present.items():
-            made[precision] = self._gold_scores(open_predictor(folder, file=file))
+            made[precision] = gold_scores(folder, self.data, file=file)
+        told = ("accuracy", "macro_f1", "micro_f1", "n")
         add_scores(
             folder,
             {
-                f"{name}, {precision}": {k: part[k] for k in ("accuracy", "macro_f1", "n")}
+                f"{name}, {precision}": {k: part[k] for k in told}
                 for precision, parts in made.items()
                 for name, part in parts.items()
             },
         )
         return {precision: parts for precision, parts in made.items() if parts}
 
-    def _gold_scores(self, predictor: Predictor) -> dict[str, Any]:
-        made = {}
-        for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
-            if examples:
-                said = predictor.probabilities([e.text for e in examples])
-                answers = [self.task.names[int(i)] for i in said.argmax(axis=1)]
-                gold = [e.label for e in examples]
-                made[name] = score(gold, answers, self.task.names, said).to_dict()
-        return made
-
     def nano(self) -> dict[str, Any]:
         """Distil the student into a nano student: the baseline that it must beat."""
         from export.nano import make_nano
         from serving.layout import StudentFiles
-        from serving.predictor import open_predictor
 
         texts = [example.text for example in self.loop.training_set()]
         student = self.learner.load(self.files.student)
@@ -272,7 +255,7 @@ class Stages:
         )
         return {
             "size_bytes": StudentFiles(self.files.nano).int8.stat().st_size,
-            "scores": self._gold_scores(open_predictor(self.files.nano)),
+            "scores": gold_scores(self.files.nano, self.data),
         }
 
     def latency(self) -> dict[str, Any]:

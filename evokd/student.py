@@ -5,8 +5,6 @@ The one torch module of the loop. Knows no teacher, no rounds and no files but m
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evokd.answers import read_labels
 from evokd.errors import InputError, MissingExtra
 from evokd.examples import Example
 from evokd.settings import StudentSettings
@@ -24,17 +23,21 @@ try:
 except ImportError as exc:
     raise MissingExtra("train", exc) from exc
 
-from evokd.pooling import MARK, first_token_only, start_at_centroids
-from evokd.pretrained import new_classifier, saved_classifier
+from evokd.pooling import MARK, centre_between, first_token_only, start_at_centroids
+from evokd.pretrained import SEVERAL, new_classifier, saved_classifier, write_model
 from evokd.training import (
     OnStep,
     Rows,
+    cross_entropy,
+    each_by_itself,
     fast_matrices,
     pad_batch,
     partly_kept,
     pick_device,
     plan_batches,
+    set_targets,
     targets,
+    taught_share,
     train,
     use_threads,
     used_rows_only,
@@ -58,6 +61,11 @@ class Student:
         self.labels = tuple(labels)
         self.threads = threads
 
+    @property
+    def several(self) -> bool:
+        """Whether a text may have several labels: each probability is then one of its own."""
+        return bool(self.model.config.problem_type == SEVERAL)
+
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of every text, special tokens included, cut at the max length."""
         if not texts:
@@ -71,7 +79,7 @@ class Student:
 
         def probabilities(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).logits
-            return logits.float().softmax(-1)
+            return logits.float().sigmoid() if self.several else logits.float().softmax(-1)
 
         return self._in_batches(texts, len(self.labels), probabilities)
 
@@ -103,19 +111,7 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face model folder, whole or not at all; an old one is replaced."""
-        aside = folder.with_name(f".{folder.name}.writing")
-        old = folder.with_name(f".{folder.name}.old")
-        for leftover in (aside, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        self.model.save_pretrained(aside, safe_serialization=True)
-        # Some published tokenizers pad every text to a fixed length; nobody should inherit that.
-        self.tokenizer.backend_tokenizer.no_padding()
-        self.tokenizer.backend_tokenizer.no_truncation()
-        self.tokenizer.save_pretrained(aside)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(aside, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        write_model(folder, self.model, self.tokenizer)
 
     def _in_batches(
         self,
@@ -157,7 +153,9 @@ def fit(
     epochs: int,
     seed: int,
     weights: Sequence[float] | None = None,
+    example_weights: Sequence[float] | None = None,
     start: Student | None = None,
+    several: bool = False,
     on_step: OnStep | None = None,
 ) -> Student:
     """Fine-tune from the pretrained weights and return the student.
@@ -169,8 +167,10 @@ def fit(
         labels: the task's labels, in the order of `Example.soft`.
         epochs: passes over the examples; more when they would be under MIN_STEPS steps.
         weights: how much an example of each label counts, in the order of the labels.
+        example_weights: how much each example counts, on top of that.
         start: a student of the same labels to go on from, which is changed, instead of the
             pretrained weights.
+        several: whether a text may have several labels (see `evokd.answers.write_labels`).
         on_step: called as (steps done, steps in all) after every step.
 
     Raises:
@@ -183,48 +183,61 @@ def fit(
     generators = [device] if device.type == "cuda" else []
     with use_threads(settings.threads), torch.random.fork_rng(devices=generators):
         torch.manual_seed(seed)
-        student = start or untrained(labels, settings)
+        student = start or untrained(labels, settings, several=several)
         model, pad = student.model, student.tokenizer.pad_token_id
         tokens = student.tokens([example.text for example in examples])
         batches = plan_batches(
             list(map(len, tokens)), settings.batch_size, epochs=epochs, seed=seed
         )
-        goals = targets(examples, labels, soft=settings.soft)
-        scale = _scale(examples, labels, weights)
+        goals = (set_targets if several else targets)(examples, labels, soft=settings.soft)
+        scale = _scale(examples, labels, weights, example_weights)
         kept = 0.0
         with first_token_only(model):
             if start is None and getattr(model.config, MARK, False):
                 _centre_head(student, examples)
-                kept = settings.keep * _taught_share(examples)
+                kept = settings.keep * taught_share(examples)
             with (
                 used_rows_only(model, tokens, pad=pad) as renumbered,
                 partly_kept(model, kept),
             ):
                 rows, rate = Rows(renumbered, goals, scale), settings.learning_rate
-                train(model, rows, batches, pad=pad, learning_rate=rate, on_step=on_step)
+                train(
+                    model,
+                    rows,
+                    batches,
+                    pad=pad,
+                    learning_rate=rate,
+                    on_step=on_step,
+                    losses=each_by_itself if several else cross_entropy,
+                )
     return student
 
 
-def _taught_share(examples: Sequence[Example]) -> float:
-    """Return the share of examples that were written or labelled by the teacher."""
-    return sum(example.origin not in ("seed", "gold") for example in examples) / len(examples)
-
-
 def _scale(
-    examples: Sequence[Example], labels: Sequence[str], weights: Sequence[float] | None
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    weights: Sequence[float] | None,
+    each: Sequence[float] | None,
 ) -> torch.Tensor:
     """Return how much every example counts, [examples]; 1 on average."""
-    of_label = torch.tensor([1.0] * len(labels) if weights is None else list(map(float, weights)))
-    scale = of_label[[labels.index(example.label) for example in examples]]
+    scale = torch.ones(len(examples))
+    if weights is not None:
+        of_label = torch.tensor(list(map(float, weights)))
+        scale = of_label[[labels.index(example.label) for example in examples]]
+    if each is not None:
+        scale = scale * torch.tensor(list(map(float, each)))
     return scale / scale.mean()
 
 
 def _centre_head(student: Student, examples: Sequence[Example]) -> None:
     """Start the head at the centroids of the examples, of at most PER_CENTROID a label."""
+    given = {e.text: read_labels(e.label) if student.several else (e.label,) for e in examples}
     of_label = {
-        label: sorted({e.text for e in examples if e.label == label}) for label in student.labels
+        label: sorted(text for text, names in given.items() if label in names)
+        for label in student.labels
     }
-    texts, numbers = [], []
+    texts: list[str] = []
+    numbers: list[int] = []
     for number, every in enumerate(of_label.values()):
         some = every[:: max(1, -(-len(every) // PER_CENTROID))]
         texts += some
@@ -233,6 +246,9 @@ def _centre_head(student: Student, examples: Sequence[Example]) -> None:
     with fast_matrices(device):
         features = torch.from_numpy(student.pooled(texts)).to(device)
     start_at_centroids(student.model, features, torch.tensor(numbers, device=device))
+    if student.several:
+        applies = torch.tensor([[n in given[t] for n in student.labels] for t in texts])
+        centre_between(student.model, features, applies.to(device))
 
 
 def centroid_predict(
@@ -260,8 +276,10 @@ def centroid_predict(
     return [present[i] for i in nearest]
 
 
-def untrained(labels: Sequence[str], settings: StudentSettings) -> Student:
+def untrained(
+    labels: Sequence[str], settings: StudentSettings, *, several: bool = False
+) -> Student:
     """Return the pretrained encoder under a new random head (torch's generator is used)."""
-    model, tokenizer = new_classifier(labels, settings)
+    model, tokenizer = new_classifier(labels, settings, several=several)
     model.to(pick_device(settings.device))
     return Student(model, tokenizer, labels, threads=settings.threads)

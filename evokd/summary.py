@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evokd.budget import loop_tokens
 from evokd.ledger import Ledger
 
 
@@ -32,6 +33,10 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
         },
         "nano": _figures(nano.get("scores", {})),
         "gate": {"passed": export["passed"], "served": export["served"]},
+        "calibration": {
+            name: (export.get("calibration") or {}).get(name)
+            for name in ("temperature", "ece", "ece_after", "by", "thresholds")
+        },
         "size_bytes": {
             "onnx": sizes["onnx"],
             "int8": sizes.get("int8"),
@@ -39,7 +44,11 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
         },
         "latency_ms": latency["latency_ms"],
         "latency_ratio": latency["ratio"],
-        "teacher": {**(ledger.meta("teacher") or {}), **ledger.call_totals()},
+        "teacher": {
+            **(ledger.meta("teacher") or {}),
+            **ledger.call_totals(),
+            "loop_tokens": loop_tokens(ledger),
+        },
         "examples": {
             "written": len(rows),
             "kept": sum(row.split is not None for row in rows),
@@ -52,7 +61,7 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
 
 def _figures(scored: dict[str, Any]) -> dict[str, float | None]:
     return {
-        f"{name}_{measure}": scored[name][measure] if scored.get(name) else None
+        f"{name}_{measure}": scored[name].get(measure) if scored.get(name) else None
         for name in ("dev", "test")
-        for measure in ("accuracy", "macro_f1")
+        for measure in ("accuracy", "macro_f1", "micro_f1")
     }

@@ -5,20 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from evokd.answers import names_in
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats import read_examples, read_texts
 from evokd.settings import (
+    BudgetSettings,
     ExportSettings,
     Group,
     LoopSettings,
+    MethodSettings,
     SelectionSettings,
     StudentSettings,
     TeacherSettings,
@@ -47,13 +58,17 @@ class Task(Group):
     """A validated task.yaml."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the run")
-    kind: Literal["classification"] = Field("classification", description="what is asked")
+    kind: Literal["classification", "multilabel", "ner"] = Field(
+        "classification", description="one label a text, any number of labels, or entities"
+    )
     domain: str = Field(min_length=1, description="what the texts are, such as 'bank mails'")
-    labels: dict[LabelName, str] = Field(min_length=2, description="label: its definition")
+    labels: dict[LabelName, str] = Field(min_length=1, description="label: its definition")
     data: DataFiles
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
     loop: LoopSettings = LoopSettings()
+    method: MethodSettings = MethodSettings()
+    budget: BudgetSettings = BudgetSettings()
     selection: SelectionSettings = SelectionSettings()
     export: ExportSettings = ExportSettings()
 
@@ -71,6 +86,19 @@ class Task(Group):
                 raise ValueError(f"the label {name!r} is not text; put it in quotes")
         filled = {name: "" if about is None else about for name, about in labels.items()}
         return {n: " ".join(a.split()) if isinstance(a, str) else a for n, a in filled.items()}
+
+    @model_validator(mode="after")
+    def _two_classes(self) -> Task:
+        if self.kind == "classification" and len(self.labels) < 2:
+            raise ValueError("labels: a classification needs at least two")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_where_texts_are_written(self) -> Task:
+        """One reply cannot hold entities beside the texts they are in."""
+        if self.kind == "ner" and not self.method.separation:
+            raise ValueError("method.separation: false does not fit kind: ner")
+        return self
 
     @property
     def names(self) -> list[str]:
@@ -217,8 +245,14 @@ def load_data(task: Task) -> TaskData:
         raise InputError(
             "selection.by is gold, but data.dev is missing", "give a dev file, or take by: auto"
         )
-    seed = tuple(Example(e.text, e.label, "seed") for e in read_examples(files.seed, names))
-    missing = [name for name in names if name not in {e.label for e in seed}]
+    if task.loop.arm in ("pool", "pool-random") and files.unlabeled is None:
+        raise InputError(
+            f"loop.arm is {task.loop.arm}, but data.unlabeled is missing", "give a file of texts"
+        )
+    read = partial(read_examples, labels=names, kind=task.kind)
+    seed = tuple(Example(e.text, e.label, "seed") for e in read(files.seed))
+    given = {name for e in seed for name in names_in(e.label, task.kind)}
+    missing = [name for name in names if name not in given]
     if missing:
         raise InputError(
             f"{files.seed}: no example of {', '.join(missing)}", "give at least one a label"
@@ -226,11 +260,12 @@ def load_data(task: Task) -> TaskData:
     return TaskData(
         seed=seed,
         unlabeled=tuple(read_texts(files.unlabeled)) if files.unlabeled else (),
-        dev=tuple(read_examples(files.dev, names)) if files.dev else (),
-        test=tuple(read_examples(files.test, names)) if files.test else (),
+        dev=tuple(read(files.dev)) if files.dev else (),
+        test=tuple(read(files.test)) if files.test else (),
     )
 
 
-def demo_task(changes: Sequence[str] = ()) -> Task:
-    """Return the demo task, whose files are inside the package; `changes` as in `load_task`."""
-    return load_task(Path(str(resources.files("evokd.demo").joinpath("task.yaml"))), changes)
+def demo_task(changes: Sequence[str] = (), *, name: str = "intents") -> Task:
+    """Return a demo task, whose files are inside the package; `changes` as in `load_task`."""
+    folder = Path(str(resources.files("evokd.demo")))
+    return load_task((folder if name == "intents" else folder / name) / "task.yaml", changes)

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from evokd.answers import read_labels
 from evokd.cpus import usable_cpus
 from evokd.errors import InputError
 from evokd.examples import Example
 
 OnStep = Callable[[int, int], None]
+Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # One example a label and six epochs would be six steps, and leave the new head near its random
 # start. Mean accuracy from one example a label, learning rate 1e-4, four draws of seeds, on dev
@@ -41,7 +43,7 @@ class Rows:
 
     Attributes:
         tokens: the ids of every text.
-        goals: what the model should answer, [texts, labels], every row summing to 1.
+        goals: what the model should answer, a row a text, as the losses of `train` read it.
         scale: how much every text counts, [texts]; 1 on average.
     """
 
@@ -63,6 +65,30 @@ def targets(examples: Sequence[Example], labels: Sequence[str], *, soft: float) 
             teacher = np.asarray(example.soft, dtype=np.float32)
             row[:] = (1 - soft) * row + soft * teacher / teacher.sum()
     return torch.from_numpy(goals)
+
+
+def set_targets(examples: Sequence[Example], labels: Sequence[str], *, soft: float) -> torch.Tensor:
+    """Return what every example of a multilabel task should be answered with, [examples, labels].
+
+    Each entry is a probability by itself. Rows with the teacher's probabilities mix them in.
+    """
+    goals = np.full((len(examples), len(labels)), SMOOTHING / 2, dtype=np.float32)
+    for row, example in zip(goals, examples, strict=True):
+        row[[labels.index(name) for name in read_labels(example.label)]] = 1 - SMOOTHING / 2
+        if example.soft:
+            row[:] = (1 - soft) * row + soft * np.asarray(example.soft, dtype=np.float32)
+    return torch.from_numpy(goals)
+
+
+def each_by_itself(logits: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+    """Return each text's loss, [texts], where every label is a yes or no of its own."""
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, goals, reduction="none")
+    return losses.sum(-1)
+
+
+def cross_entropy(logits: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+    """Return each text's loss, [texts], where the goals are probabilities, [texts, labels]."""
+    return -(goals * logits.log_softmax(-1)).sum(-1)
 
 
 def plan_batches(lengths: Sequence[int], size: int, *, epochs: int, seed: int) -> list[list[int]]:
@@ -92,8 +118,13 @@ def train(
     pad: int,
     learning_rate: float,
     on_step: OnStep | None = None,
+    losses: Losses = cross_entropy,
 ) -> None:
-    """Take one AdamW step a batch: linear warm-up, linear decay, gradients clipped at norm 1."""
+    """Take one AdamW step a batch: linear warm-up, linear decay, gradients clipped at norm 1.
+
+    Args:
+        losses: called with the logits of a batch and its rows of the goals; a loss for each row.
+    """
     device, steps = model.device, len(batches)
     # Where the last positions make no multiple, rounding a longest text up would pass them.
     positions = getattr(model.config, "max_position_embeddings", 0)
@@ -111,8 +142,8 @@ def train(
         ids, mask = pad_batch([rows.tokens[i] for i in batch], pad, device, multiple=multiple)
         with fast_matrices(device):
             logits = model(input_ids=ids, attention_mask=mask).logits
-        losses = -(goals[batch] * logits.float().log_softmax(-1)).sum(-1)
-        (losses * scale[batch]).mean().backward()
+        loss: Any = (losses(logits.float(), goals[batch]) * scale[batch]).mean()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -120,6 +151,11 @@ def train(
         if on_step is not None:
             on_step(step, steps)
     model.eval()
+
+
+def taught_share(examples: Sequence[Example]) -> float:
+    """Return the share of examples that were written or labelled by the teacher."""
+    return sum(example.origin not in ("seed", "gold") for example in examples) / len(examples)
 
 
 @contextmanager

@@ -8,9 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evokd.answers import KindName
 from serving import layout
 from serving.layout import Manifest, StudentFiles
 
+PIPELINES: dict[KindName, str] = {
+    "classification": "text-classification",
+    "multilabel": "text-classification",
+    "ner": "token-classification",
+}
+"""Kind of task -> what the hub and transformers call it."""
+WORK: dict[KindName, str] = {
+    "classification": "A small text classifier for",
+    "multilabel": "A small student that says which labels apply to",
+    "ner": "A small student that finds entities in",
+}
+AGREES: dict[KindName, str] = {
+    "classification": "the share of texts with the same label",
+    "multilabel": "what both give of all that they give (Dice)",
+    "ner": "the share of tokens with the same tag",
+}
 TYPES = {"accuracy": "accuracy", "macro_f1": "f1"}
 """Measures that the hub's leaderboards know: ours -> theirs."""
 
@@ -39,10 +56,11 @@ def card(manifest: Manifest) -> str:
 
 
 def _front_matter(manifest: Manifest) -> Iterator[str]:
-    yield "pipeline_tag: text-classification"
+    task = PIPELINES[manifest.kind]
+    yield f"pipeline_tag: {task}"
     yield "library_name: transformers"
     yield f"base_model: {_yaml(manifest.base_model)}"
-    yield "tags: [text-classification, onnx, evokd, knowledge-distillation, synthetic-data]"
+    yield f"tags: [{task}, onnx, evokd, knowledge-distillation, synthetic-data]"
     results = [(name, values) for name, values in manifest.scores.items() if TYPES.keys() & values]
     if not results:
         return
@@ -50,7 +68,7 @@ def _front_matter(manifest: Manifest) -> Iterator[str]:
     yield f"- name: {_yaml(manifest.name)}"
     yield "  results:"
     for name, values in results:
-        yield "  - task: {type: text-classification}"
+        yield f"  - task: {{type: {task}}}"
         yield f"    dataset: {{name: {_yaml(name)}, type: {_yaml(manifest.name)}}}"
         yield "    metrics:"
         for measure, kind in TYPES.items():
@@ -59,12 +77,21 @@ def _front_matter(manifest: Manifest) -> Iterator[str]:
 
 
 def _introduction(manifest: Manifest) -> Iterator[str]:
-    yield f"A small text classifier for {_line(manifest.domain)}, distilled with evokd from"
-    yield f"`{_line(manifest.teacher)}`. It reads the first {manifest.max_length} tokens of a text."
+    yield f"{WORK[manifest.kind]} {_line(manifest.domain)}, distilled with evokd from"
+    yield f"`{_line(manifest.teacher)}`. It reads {manifest.max_length} tokens of a text at once."
 
 
 def _labels(manifest: Manifest) -> Iterator[str]:
-    yield from _table(("label", "meaning"), manifest.labels.items())
+    if manifest.kind != "multilabel":
+        head = "type" if manifest.kind == "ner" else "label"
+        yield from _table((head, "meaning"), manifest.labels.items())
+        if manifest.reject:
+            yield ""
+            yield f"A text whose best score is below {manifest.reject:g} is given no label."
+        return
+    from_ = {name: manifest.thresholds.get(name, 0.5) for name in manifest.labels}
+    rows = ((name, f"{from_[name]:.3f}", about) for name, about in manifest.labels.items())
+    yield from _table(("label", "applies from", "meaning"), rows)
 
 
 def _scores(manifest: Manifest) -> Iterator[str]:
@@ -106,6 +133,7 @@ def _gate(manifest: Manifest) -> Iterator[str]:
         return
     yield f"Probabilities of ONNX and torch differ by at most {gate['parity_max_diff']:.1e}."
     yield f"Rungs were chosen for `{gate['isa']}`; the comparison is with full precision."
+    yield f"Agreement is {AGREES[manifest.kind]}."
     yield ""
     heads = ("rung", "texts", "agreement", "macro F1 fp32", "macro F1 INT8", "passed", "why not")
     yield from _table(heads, (_attempt(attempt) for attempt in tried))
@@ -125,12 +153,16 @@ def _attempt(attempt: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _use(manifest: Manifest) -> Iterator[str]:
+    options = {"multilabel": ", top_k=None", "ner": ', aggregation_strategy="simple"'}
+    task, more = PIPELINES[manifest.kind], options.get(manifest.kind, "")
     yield "```python"
     yield "from transformers import pipeline"
-    yield 'classify = pipeline("text-classification", "path/to/this/folder")'
+    yield f'answer = pipeline("{task}", "path/to/this/folder"{more})'
     yield "```"
     yield ""
     yield f"With ONNX Runtime: `evokd serve path/to/this/folder` answers with `{manifest.serve}`."
+    if manifest.temperature != 1:
+        yield f"The service divides the logits by {manifest.temperature:.3f}; `pipeline` does not."
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:

@@ -1,26 +1,53 @@
-"""The check that a quantised student is as good as the original. Pure: arrays in, a report out."""
+"""The check that a quantised student is as good as the original. Pure: arrays in, a report out.
+
+One gate for all kinds of task. What is given is a set for each text: of a classification the one
+label, of a multilabel task the labels that apply, of entity tagging the spans. Agreement is what
+two versions give alike as a share of what they give (Dice; both ways counted): of a classification
+that is the share of texts with the same label. Of entities it is the share of tokens with the same
+tag, and the entities themselves are compared with the right ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evokd.answers import KindName, Span
+
 PARITY = 1e-4
 """Largest difference of a probability between torch and full-precision ONNX."""
 AGREEMENT = 0.99
-"""Smallest share of texts on which INT8 and full precision name the same label."""
+"""Smallest agreement of INT8 and full precision."""
 MACRO_F1_LOSS = 0.01
 """Most macro F1 that INT8 may lose."""
 LABEL_LOSS = 0.03
 LABEL_LOSS_TEXTS = 2
-"""A label may lose this share of its texts, or this many texts where that is more."""
+"""A label may lose this share of its texts (entities), or this many where that is more.
+
+Where a text may have several, as many may be given wrongly that were not before."""
 
 # Counts and shares meet the limits exactly; rounding of floats must not decide.
 _SLACK = 1e-9
+
+Item = str | Span
+Given = Sequence[Collection[Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What one version of a student says of the gate's texts.
+
+    Attributes:
+        rows: probabilities, [texts, labels]; of entities [tokens of all texts, tags].
+        given: what it gives each text: labels' names, or spans.
+    """
+
+    rows: NDArray[Any]
+    given: Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +57,10 @@ class GateReport:
     Attributes:
         texts: how many were compared.
         parity_max_diff: largest difference of a probability, torch against fp32 ONNX.
-        agreement: share of texts with the same label under INT8 and fp32.
+        agreement: of INT8 and fp32; see the module.
         macro_f1_fp32, macro_f1_int8: over the labels that the texts have.
-        worst_label: the label that lost the largest share of its texts; "" when none lost any.
+        worst_label: the label that lost the largest share of its texts (entities); "" when none
+            lost any.
         worst_label_drop: that share.
         reasons: why it did not pass, one line each; () when it passed.
     """
@@ -48,43 +76,66 @@ class GateReport:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of one label: how many are right, how many should be, and how many were given."""
+
+    hits: int
+    wanted: int
+    given: int
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.hits / (self.wanted + self.given)
+
+
 def parity(torch: NDArray[Any], fp32: NDArray[Any]) -> float:
-    """Return the largest difference between two tables of probabilities [texts, labels]."""
+    """Return the largest difference between two tables of probabilities of one shape.
+
+    Raises:
+        ValueError: when the shapes differ, or the tables are empty.
+    """
+    if torch.shape != fp32.shape or not fp32.size:
+        raise ValueError(f"expected two tables of one shape, got {torch.shape}, {fp32.shape}")
     return float(np.abs(torch.astype(np.float64) - fp32.astype(np.float64)).max())
 
 
 def compare(
-    labels: Sequence[str],
-    gold: Sequence[str],
+    gold: Given,
     *,
+    kind: KindName,
+    labels: Sequence[str],
     torch: NDArray[Any],
-    fp32: NDArray[Any],
-    int8: NDArray[Any],
+    fp32: Version,
+    int8: Version,
 ) -> GateReport:
     """Compare three versions of a student on the same texts.
 
     Args:
-        labels: the names of the columns.
-        gold: the right label of every text.
-        torch, fp32, int8: probabilities [texts, labels].
+        gold: what is right for every text.
+        labels: all labels, or types of entities.
+        torch: what `Version.rows` are under torch.
 
     Raises:
         ValueError: when there are no texts or the shapes do not fit.
     """
-    shape = (len(gold), len(labels))
-    if not gold or {torch.shape, fp32.shape, int8.shape} != {shape}:
-        raise ValueError(f"expected {shape}, got {torch.shape}, {fp32.shape}, {int8.shape}")
-    names = list(labels)
-    right = np.array([names.index(label) for label in gold])
-    before, after = fp32.argmax(axis=1), int8.argmax(axis=1)
-    difference = parity(torch, fp32)
-    agreement = float((before == after).mean())
-    f1_before, f1_after = _macro_f1(right, before), _macro_f1(right, after)
-    losses = _losses(right, before, after)
-    worst = max(losses, key=lambda index: losses[index] / (right == index).sum(), default=None)
+    if not gold or {len(fp32.given), len(int8.given)} != {len(gold)}:
+        raise ValueError(f"expected what is given to {len(gold)} texts, at least one")
+    if int8.rows.shape != fp32.rows.shape:
+        raise ValueError(f"expected {fp32.rows.shape}, got {int8.rows.shape}")
+    difference = parity(torch, fp32.rows)
+    agreement = _agreement(kind, fp32, int8)
+    before, after = (_counts(labels, gold, version.given) for version in (fp32, int8))
+    there = [name for name in labels if before[name].wanted]
+    f1_before, f1_after = (_mean([c[name].f1 for name in there]) for c in (before, after))
+    lost = {name: before[name].hits - after[name].hits for name in there}
+    worst = max(lost, key=lambda name: lost[name] / before[name].wanted, default="")
+    if not worst or lost[worst] <= 0:
+        worst = ""
+    finite = bool(np.isfinite(int8.rows).all())
     reasons = [
-        *_checks(difference, agreement, f1_before - f1_after, finite=bool(np.isfinite(int8).all())),
-        *_label_checks(names, right, losses),
+        *_checks(difference, agreement, f1_before - f1_after, finite=finite, of=OF[kind]),
+        *_label_checks(before, after, several=kind != "classification"),
     ]
     return GateReport(
         passed=not reasons,
@@ -93,20 +144,47 @@ def compare(
         agreement=agreement,
         macro_f1_fp32=f1_before,
         macro_f1_int8=f1_after,
-        worst_label="" if worst is None else names[worst],
-        worst_label_drop=0.0 if worst is None else losses[worst] / int((right == worst).sum()),
+        worst_label=worst,
+        worst_label_drop=lost[worst] / before[worst].wanted if worst else 0.0,
         reasons=tuple(reasons),
     )
 
 
-def _checks(difference: float, agreement: float, loss: float, *, finite: bool) -> list[str]:
+OF = {"classification": "texts", "multilabel": "labels given", "ner": "tokens"}
+"""What agreement is a share of."""
+
+
+def _agreement(kind: KindName, one: Version, other: Version) -> float:
+    if kind == "ner":
+        return float((one.rows.argmax(axis=1) == other.rows.argmax(axis=1)).mean())
+    pairs = [({*a}, {*b}) for a, b in zip(one.given, other.given, strict=True)]
+    both = sum(len(a) + len(b) for a, b in pairs)
+    return 2 * sum(len(a & b) for a, b in pairs) / both if both else 1.0
+
+
+def _counts(labels: Sequence[str], gold: Given, given: Given) -> dict[str, _Counts]:
+    numbers = {name: [0, 0, 0] for name in labels}
+    for right, said in zip(gold, given, strict=True):
+        for part, items in enumerate(({*right} & {*said}, {*right}, {*said})):
+            for item in items:
+                numbers[item if isinstance(item, str) else item.label][part] += 1
+    return {name: _Counts(*counted) for name, counted in numbers.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 1.0
+
+
+def _checks(
+    difference: float, agreement: float, loss: float, *, finite: bool, of: str
+) -> list[str]:
     found = [
         (finite, "INT8 gives probabilities that are no numbers"),
         # Asked this way round, a NaN does not pass.
         (difference <= PARITY, f"ONNX differs from torch by {difference:.1e} (limit {PARITY:.0e})"),
         (
             agreement >= AGREEMENT - _SLACK,
-            f"INT8 agrees on {agreement:.1%} of texts (limit {AGREEMENT:.0%})",
+            f"INT8 agrees on {agreement:.1%} of {of} (limit {AGREEMENT:.0%})",
         ),
         (
             loss <= MACRO_F1_LOSS + _SLACK,
@@ -116,33 +194,15 @@ def _checks(difference: float, agreement: float, loss: float, *, finite: bool) -
     return [reason for good, reason in found if not good]
 
 
-def _losses(
-    right: NDArray[np.int_], before: NDArray[np.int_], after: NDArray[np.int_]
-) -> dict[int, int]:
-    """Return label -> texts that fp32 had right in excess of INT8, where that is above 0."""
-    losses = {}
-    for index in np.unique(right):
-        mine = right == index
-        lost = int((before[mine] == index).sum()) - int((after[mine] == index).sum())
-        if lost > 0:
-            losses[int(index)] = lost
-    return losses
-
-
-def _label_checks(names: list[str], right: NDArray[np.int_], losses: dict[int, int]) -> list[str]:
-    reasons = []
-    for index, lost in losses.items():
-        texts = int((right == index).sum())
-        allowed = max(LABEL_LOSS * texts, LABEL_LOSS_TEXTS)
-        if lost > allowed + _SLACK:
-            reasons.append(f"label {names[index]}: loses {lost} of {texts} texts")
-    return reasons
-
-
-def _macro_f1(right: NDArray[np.int_], answered: NDArray[np.int_]) -> float:
-    """Return the mean F1 of the labels that the texts have."""
-    scores = []
-    for index in np.unique(right):
-        hits = int(((right == index) & (answered == index)).sum())
-        scores.append(2 * hits / (int((right == index).sum()) + int((answered == index).sum())))
-    return float(np.mean(scores))
+def _label_checks(
+    before: dict[str, _Counts], after: dict[str, _Counts], *, several: bool
+) -> Iterator[str]:
+    """Yield a reason for each label that is worse; one label too many is another one's loss."""
+    for name, was in before.items():
+        now = after[name]
+        allowed = max(LABEL_LOSS * was.wanted, LABEL_LOSS_TEXTS) + _SLACK
+        lost, wrong = was.hits - now.hits, (now.given - now.hits) - (was.given - was.hits)
+        if lost > allowed:
+            yield f"label {name}: loses {lost} of {was.wanted}"
+        if several and wrong > allowed:
+            yield f"label {name}: is given wrongly {wrong} times more"

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from evokd.training import has_bf16
+from evokd.errors import InputError
+from evokd.training import cross_entropy, each_by_itself, has_bf16
 from export.nano_onnx import write_nano_onnx
 from export.quantize import PLAIN, quantize
 from serving import layout
@@ -69,14 +70,20 @@ def make_nano(
         texts: what to learn from; never test texts.
         probabilities: what the student says of them, [texts, labels].
         on_step: called with the steps done and all of them.
+
+    Raises:
+        InputError: when the student finds entities: without the order of words there are none.
     """
     manifest = layout.read_manifest(student)
+    if manifest.kind == "ner":
+        raise InputError(f"{student}: finds entities", "a nano student is for labels of texts")
     files = StudentFiles(student)
     tokenizer = _tokenizer(files.tokenizer, manifest.max_length)
     ids = _ids(tokenizer, texts)
     table = token_vectors(student, tokenizer, size=shape.size, used=set().union(*ids))
     net = _Net(torch.from_numpy(table), shape, labels=len(manifest.labels), seed=seed)
-    _train(net, ids, probabilities, shape=shape, seed=seed, on_step=on_step)
+    several = manifest.kind == "multilabel"
+    _train(net, ids, probabilities, several=several, shape=shape, seed=seed, on_step=on_step)
     aside = out.with_name(f".{out.name}.aside")
     _lay_out(aside, student, net, labels=list(manifest.labels))
     made = replace(
@@ -180,10 +187,12 @@ def _train(
     ids: list[list[int]],
     probabilities: NDArray[Any],
     *,
+    several: bool,
     shape: NanoShape,
     seed: int,
     on_step: OnStep | None,
 ) -> None:
+    losses = each_by_itself if several else cross_entropy
     goals = torch.from_numpy(np.asarray(probabilities, dtype=np.float32))
     rest = [*net.hidden.parameters(), *net.head.parameters()]
     optimisers: tuple[Any, ...] = (
@@ -200,7 +209,7 @@ def _train(
         tokens, mask = _padded([ids[i] for i in part])
         kept = mask * torch.from_numpy((chance.random(mask.shape) >= shape.drop).astype(np.float32))
         logits = net(tokens, torch.where(kept.sum(1, keepdim=True) > 0, kept, mask))
-        loss: Any = torch.nn.functional.cross_entropy(logits, goals[torch.from_numpy(part)])
+        loss: Any = losses(logits, goals[torch.from_numpy(part)]).mean()
         for optimiser in optimisers:
             optimiser.zero_grad()
         loss.backward()

@@ -10,18 +10,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from evokd.answers import KindName, Span, names_in, read_spans
+from evokd.calibration import at_one
 from evokd.errors import EvokdError, InputError
 from export.card import write_card
-from export.gate import PARITY, GateReport, compare, parity
+from export.gate import PARITY, GateReport, Item, Version, compare, parity
 from export.half import write_half
 from export.onnx import Exporter, export_onnx
 from export.quantize import Isa, Rung, Target, isa, ladder, quantize
 from serving import layout
 from serving.layout import Manifest, StudentFiles
-from serving.predictor import Predictor
+from serving.predictor import Said, predictor_of
+from serving.spans import WHOLE_WORDS, tags_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,13 @@ class StudentMeta:
     """What the manifest and the card say of a student beside what export measures.
 
     Attributes:
-        labels: name -> definition, in the order of the model's outputs.
+        labels: name -> definition, in the order of the model's outputs; of a student that finds
+            entities their types.
         max_length: tokens of a text that are read, special tokens included.
         scores: set of texts -> measure -> value; see `serving.layout.Manifest`.
         training: facts for the card: "synthetic_share" (0 to 1), "rounds", "seed", ...
         temperature: what logits are divided by when the student serves; the gate compares without.
+        thresholds, reject: see `serving.layout.Manifest`.
         examples: a few texts of the task for people to try.
     """
 
@@ -45,7 +49,10 @@ class StudentMeta:
     teacher: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    kind: KindName = "classification"
     temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    reject: float = 0.0
     examples: Sequence[str] = ()
 
 
@@ -106,7 +113,7 @@ def export_student(
     root: Path,
     *,
     texts: Sequence[str],
-    labels_of_texts: Sequence[str],
+    answers: Sequence[str],
     torch_probabilities: NDArray[Any],
     meta: StudentMeta,
     options: ExportOptions = ExportOptions(),
@@ -115,8 +122,9 @@ def export_student(
 
     Args:
         texts: what the gate compares on; never test texts.
-        labels_of_texts: the right label of each.
-        torch_probabilities: what the trained model says of them in float32, [texts, labels].
+        answers: the right one of each, as `evokd.answers` writes it.
+        torch_probabilities: what the trained model says of them in float32, [texts, labels]; of
+            entities the probabilities of the tags, [tokens of all texts, tags].
         meta: facts for manifest and card.
 
     Raises:
@@ -124,21 +132,23 @@ def export_student(
         EvokdError: when the model cannot be exported, or ONNX does not answer as torch does.
     """
     files = StudentFiles(root)
-    _check_labels(files, list(meta.labels))
+    _check_labels(files, meta)
     # From here to the new seal the folder is no whole student.
     for path in (files.manifest, files.int8, files.half):
         path.unlink(missing_ok=True)
     export_onnx(root, opset=options.opset, exporter=options.exporter)
-    fp32 = _probabilities(files, files.onnx, meta, texts)
-    difference = _faithful(files, torch_probabilities, fp32)
+    fp32 = _version(files, files.onnx, meta, texts)
+    difference = _faithful(files, torch_probabilities, fp32.rows)
     if options.half:
         write_half(files.onnx, files.half)
     target = isa() if options.target == "auto" else options.target
+    gold = [_items(answer, meta.kind) for answer in answers]
 
     def judge(candidate: Path) -> GateReport:
-        int8 = _probabilities(files, candidate, meta, texts)
+        int8 = _version(files, candidate, meta, texts)
+        names = list(meta.labels)
         return compare(
-            list(meta.labels), labels_of_texts, torch=torch_probabilities, fp32=fp32, int8=int8
+            gold, kind=meta.kind, labels=names, torch=torch_probabilities, fp32=fp32, int8=int8
         )
 
     rungs = ladder(target) if options.rungs is None else options.rungs
@@ -190,8 +200,12 @@ def seal(root: Path, report: ExportReport, *, meta: StudentMeta) -> Manifest:
         teacher=meta.teacher,
         scores={name: dict(values) for name, values in meta.scores.items()},
         gate=json.loads(json.dumps(asdict(report))),
+        kind=meta.kind,
         training=dict(meta.training),
         temperature=meta.temperature,
+        thresholds=dict(meta.thresholds),
+        reject=meta.reject,
+        whole_words=_config(StudentFiles(root)).get(WHOLE_WORDS, False),
         examples=list(meta.examples),
     )
     write_card(root, manifest)
@@ -213,9 +227,10 @@ def add_scores(root: Path, scores: Mapping[str, Mapping[str, float]]) -> Manifes
     return layout.write_manifest(root, manifest)
 
 
-def _check_labels(files: StudentFiles, labels: list[str]) -> None:
+def _check_labels(files: StudentFiles, meta: StudentMeta) -> None:
+    labels = list(tags_of(meta.labels) if meta.kind == "ner" else meta.labels)
     try:
-        config = json.loads(files.config.read_text(encoding="utf-8"))
+        config = _config(files)
         found = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -228,13 +243,29 @@ def _check_labels(files: StudentFiles, labels: list[str]) -> None:
         )
 
 
-def _probabilities(
-    files: StudentFiles, model: Path, meta: StudentMeta, texts: Sequence[str]
-) -> NDArray[np.float32]:
-    predictor = Predictor(
+def _config(files: StudentFiles) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(files.config.read_text(encoding="utf-8"))
+    return config
+
+
+def _version(files: StudentFiles, model: Path, meta: StudentMeta, texts: Sequence[str]) -> Version:
+    """Return what an ONNX file says, without the temperature."""
+    # Where a label applies under the temperature, it applies at these thresholds without.
+    thresholds = [at_one(t, meta.temperature) for t in meta.thresholds.values()]
+    whole_words = _config(files).get(WHOLE_WORDS, False)
+    predictor = predictor_of(meta.kind, thresholds=thresholds, whole_words=whole_words)(
         model, files.tokenizer, labels=list(meta.labels), max_length=meta.max_length
     )
-    return predictor.probabilities(texts)
+    rows, said = predictor.judged(texts)
+    return Version(rows, [_items_of(one) for one in said])
+
+
+def _items_of(said: Said) -> list[Item]:
+    return [one if isinstance(one, str) else Span(*one) for one in said.given]
+
+
+def _items(answer: str, kind: KindName) -> Sequence[Item]:
+    return read_spans(answer) if kind == "ner" else names_in(answer, kind)
 
 
 def _report(

@@ -33,8 +33,19 @@ PACKAGES = (
     "uvloop",
     "httptools",
 )
-SOURCES = ("evokd/__init__.py", "evokd/errors.py", "evokd/cpus.py", "serving")
+SOURCES = (
+    "evokd/__init__.py",
+    "evokd/answers.py",
+    "evokd/errors.py",
+    "evokd/cpus.py",
+    "serving",
+)
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.pyc")
+WORK = {
+    "classification": "sorts {} into labels",
+    "multilabel": "says which labels apply to {}",
+    "ner": "finds entities in {}",
+}
 SERVICE = "serving.service:Student"
 
 
@@ -86,9 +97,10 @@ def _lay_out(folder: Path, student: Path, manifest: Manifest) -> None:
     for name in (layout.MANIFEST, layout.CARD, layout.CONFIG, layout.TOKENIZER, manifest.serve):
         if (student / name).is_file():
             _copy(student / name, folder / PACKED / name)
+    work = WORK[manifest.kind].format(manifest.domain)
     recipe = {
         "service": SERVICE,
-        "description": f"{manifest.name}: sorts {manifest.domain} into labels. Made with evokd.",
+        "description": f"{manifest.name}: {work}. Made with evokd.",
         "labels": {"made-with": "evokd"},
         "include": ["*"],
         # What is installed here is what was tested here; locking would ask an index.

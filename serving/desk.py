@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-
-from tokenizers import Encoding
+from typing import Any
 
 from serving import metrics
 from serving.harvest import Harvest
 from serving.messages import Answers, Info, Question, Times, shape
-from serving.predictor import Prediction, Predictor, Probabilities
+from serving.reading import Predictor, Rows
+from serving.said import Said
 from serving.turns import Turns
 
 STAGES = {name: metrics.STAGE_SECONDS.labels(name) for name in ("wait", "tokenize", "model")}
@@ -50,7 +50,7 @@ class Desk:
         clock: seconds that only rise.
     """
 
-    predictor: Predictor
+    predictor: Predictor[Any]
     turns: Turns
     info: Info
     harvest: Harvest | None = None
@@ -77,28 +77,32 @@ class Desk:
             answers.time_ms = Times(**stages.milliseconds())
         return answers, stages
 
-    async def _predict(self, text: str, deadline: float, stages: Stages) -> Prediction:
+    async def _predict(self, text: str, deadline: float, stages: Stages) -> Said:
         begun = self.clock()
-        windows = self.predictor.split(text)
+        reading = self.predictor.split(text)
         stages.tokenize += self.clock() - begun
-        rows = []
-        for window in windows:
+        rows: list[Rows] = []
+        for window in reading.windows:
             read = partial(self._read, window, stages)
             rows.append(await self.turns.take(read, deadline))
-        return self.predictor.prediction(self.predictor.join(windows, rows), len(windows))
+        begun = self.clock()
+        said: Said = self.predictor.prediction(reading, rows)
+        stages.model += self.clock() - begun
+        return said
 
-    def _read(self, window: Encoding, stages: Stages) -> Probabilities:
+    def _read(self, window: list[int], stages: Stages) -> Rows:
         begun = self.clock()
         row = self.predictor.read(window)
         stages.model += self.clock() - begun
         return row
 
-    def _record(self, texts: list[str], said: list[Prediction], stages: Stages) -> None:
+    def _record(self, texts: list[str], said: list[Said], stages: Stages) -> None:
         for name, timed in STAGES.items():
             timed.observe(getattr(stages, name))
-        for prediction in said:
-            metrics.labelled(prediction.label).inc()
-            metrics.CONFIDENCE.observe(prediction.score)
+        for one in said:
+            for label in one.names or (metrics.NOTHING,):
+                metrics.labelled(label).inc()
+            metrics.CONFIDENCE.observe(one.score)
         if self.harvest is not None:
             try:
                 metrics.HARVESTED.inc(self.harvest.add(zip(texts, said, strict=True)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evokd.errors import InputError
-from serving.predictor import Prediction
+from serving.said import Said
 
 HARVEST = "EVOKD_HARVEST"
 BELOW = "EVOKD_HARVEST_BELOW"
@@ -29,7 +29,7 @@ class HarvestSettings:
 
     Attributes:
         file: JSON lines; ends in .jsonl.
-        below: a text is kept when its best score is lower.
+        below: a text is kept when the student's score of it (see `serving.said`) is lower.
         megabytes: most that the file and the old one may hold together.
     """
 
@@ -88,7 +88,7 @@ class Harvest:
                 f"harvest: {wanted.file}: {error.strerror}", "give a file that can be written"
             ) from error
 
-    def add(self, pairs: Iterable[tuple[str, Prediction]]) -> int:
+    def add(self, pairs: Iterable[tuple[str, Said]]) -> int:
         """Keep the texts that were unsure and not kept before; return how many.
 
         Raises:
@@ -99,7 +99,7 @@ class Harvest:
             self._append("".join(lines).encode("utf-8"))
         return len(lines)
 
-    def _wants(self, text: str, said: Prediction) -> bool:
+    def _wants(self, text: str, said: Said) -> bool:
         key = hash(text)
         if said.score >= self._wanted.below or not text.strip() or key in self._kept:
             return False
@@ -108,9 +108,9 @@ class Harvest:
             del self._kept[next(iter(self._kept))]
         return True
 
-    def _line(self, text: str, said: Prediction) -> str:
+    def _line(self, text: str, said: Said) -> str:
         # Not "label": a guess must never be read as gold.
-        record = {"text": text, "guess": said.label, "score": round(said.score, 4)}
+        record = {"text": text, "guess": said.guess, "score": round(said.score, 4)}
         return json.dumps(record, ensure_ascii=False) + "\n"
 
     def _append(self, lines: bytes) -> None:

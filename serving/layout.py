@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from evokd.answers import KindName
 from evokd.errors import InputError, IntegrityError
 
 VERSION = 1
@@ -95,7 +96,8 @@ class Manifest:
     """What a student is and which bytes it is made of.
 
     Attributes:
-        labels: name -> definition, in the order of the model's outputs.
+        labels: name -> definition, in the order of the model's outputs; of a student that finds
+            entities their types, of which `serving.spans.tags_of` makes the outputs.
         max_length: tokens of a text that are read, special tokens included.
         serve: the ONNX file that answers, relative to the folder.
         base_model: the encoder that the student started from.
@@ -105,6 +107,10 @@ class Manifest:
         training: facts of the training for the card ("synthetic_share", "rounds", "seed", ...).
         temperature: what the logits are divided by, so that a score of 0.9 is right nine times in
             ten; 1 where nobody fitted one.
+        thresholds: of a multilabel student: label -> from which probability on it applies, in the
+            order of the labels; a half each where empty.
+        reject: of a classifier: a text whose best score is lower is given no label; 0 for never.
+        whole_words: of a student that finds entities: whether they begin and end with words.
         examples: a few texts of the task for people to try; the page offers them.
         sha256: file, relative to the folder -> 64 hex digits.
     """
@@ -116,11 +122,14 @@ class Manifest:
     serve: str
     base_model: str
     teacher: str
-    kind: str = "classification"
+    kind: KindName = "classification"
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    reject: float = 0.0
+    whole_words: bool = False
     examples: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
@@ -186,10 +195,10 @@ def verify(root: Path, manifest: Manifest, *, only: Iterable[str] | None = None)
 def _check(manifest: Manifest, path: Path) -> None:
     faults = [
         (manifest.version != VERSION, f"version {manifest.version} is not {VERSION}"),
-        (manifest.kind != "classification", f"kind: {manifest.kind!r} is not served yet"),
-        (len(manifest.labels) < 2, "labels: at least two are needed"),
+        (len(manifest.labels) < 1 + (manifest.kind == "classification"), "labels: too few"),
         (manifest.max_length < 1, "max_length: must be positive"),
         (not 0 < manifest.temperature < math.inf, "temperature: must be positive"),
+        (not _fits(manifest), "thresholds, reject: do not fit the kind and the labels"),
         (manifest.serve not in manifest.sha256, f"serve: {manifest.serve} has no sha256"),
     ]
     for name in (manifest.serve, *manifest.sha256):
@@ -197,6 +206,15 @@ def _check(manifest: Manifest, path: Path) -> None:
     for wrong, message in faults:
         if wrong:
             raise InputError(f"{path}: {message}", "export the student again")
+
+
+def _fits(manifest: Manifest) -> bool:
+    thresholds, reject = manifest.thresholds, manifest.reject
+    return (
+        (not thresholds or (manifest.kind == "multilabel" and [*thresholds] == [*manifest.labels]))
+        and all(0 < value < 1 for value in thresholds.values())
+        and (reject == 0 or (manifest.kind == "classification" and 0 < reject < 1))
+    )
 
 
 def _inside(root: Path, name: str) -> Path:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import ErrorDetails
 
+from evokd.answers import KindName
 from serving.layout import Manifest
 from serving.limits import LIMITS, api_key
-from serving.predictor import Prediction
+from serving.said import Entities, LabelSet, Prediction, Said
 
 Text = Annotated[str, Field(max_length=LIMITS.characters)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=LIMITS.texts)]
@@ -24,9 +25,19 @@ class Question(BaseModel):
 
     text: Text | None = None
     texts: Texts | None = None
-    top_k: int | None = Field(None, ge=1, strict=True, description="only the k likeliest labels")
+    top_k: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description="only the k likeliest labels; changes nothing where entities are found",
+    )
     threshold: float | None = Field(
-        None, ge=0, le=1, strict=True, description="a text whose best score is lower has no label"
+        None,
+        ge=0,
+        le=1,
+        strict=True,
+        description="in place of the student's own: a text whose best score is lower has no label; "
+        "of several labels those apply, and of entities those are told, that score no lower",
     )
     explain_time: bool = Field(False, strict=True, description="say how long each stage took")
 
@@ -43,8 +54,11 @@ class Question(BaseModel):
         return self.texts if self.texts is not None else [self.text or ""]
 
 
+WINDOWS = Field(description="parts that the text was read in; 1 unless it is long")
+
+
 class Answer(BaseModel):
-    """What the student says of one text."""
+    """What a student that gives one label says of one text."""
 
     label: str | None = Field(description="null when the best score is below the threshold")
     score: float = Field(description="the probability of the likeliest label")
@@ -52,7 +66,40 @@ class Answer(BaseModel):
         description="label -> probability, in the order of the labels; with top_k the likeliest "
         "first. All of them sum to 1"
     )
-    windows: int = Field(description="parts that the text was read in; 1 unless it is long")
+    windows: int = WINDOWS
+
+
+class LabelsAnswer(BaseModel):
+    """What a student that gives any number of labels says of one text."""
+
+    labels: list[str] = Field(description="those that apply; none is an answer too")
+    probabilities: dict[str, float] = Field(
+        description="label -> the probability that it applies, in the order of the labels; with "
+        "top_k the likeliest first"
+    )
+    windows: int = WINDOWS
+
+
+class FoundEntity(BaseModel):
+    """An entity in a text."""
+
+    start: int = Field(description="where it begins: characters (Unicode code points) before it")
+    end: int = Field(description="the character before which it ends")
+    label: str
+    text: str = Field(description="its words, as they stand in the text")
+    score: float = Field(description="the probability of its least sure part")
+
+
+class EntitiesAnswer(BaseModel):
+    """What a student that finds entities says of one text."""
+
+    entities: list[FoundEntity] = Field(
+        description="in the order of the text; they never overlap; none is an answer too"
+    )
+    windows: int = WINDOWS
+
+
+OfOneText = Answer | LabelsAnswer | EntitiesAnswer
 
 
 class Times(BaseModel):
@@ -68,7 +115,7 @@ class Answers(BaseModel):
     """What the student says of the texts, in their order."""
 
     model: str
-    predictions: list[Answer]
+    predictions: list[OfOneText]
     time_ms: Times | None = Field(None, description="there when explain_time was asked for")
 
 
@@ -76,9 +123,14 @@ class Info(BaseModel):
     """The facts of the student's card, and what one request may hold."""
 
     name: str
-    kind: str
+    kind: KindName
     domain: str
-    labels: dict[str, str] = Field(description="label -> definition")
+    labels: dict[str, str] = Field(description="label, or type of entities -> definition")
+    thresholds: dict[str, float] = Field(
+        description="label -> the probability from which it applies; empty where one label does, "
+        "or where it is a half"
+    )
+    reject: float = Field(description="a text whose best score is lower has no label; 0: never")
     examples: list[str] = Field(description="texts of the task to try")
     max_length: int = Field(description="tokens of a window; longer texts are read in several")
     base_model: str
@@ -118,6 +170,8 @@ def about(manifest: Manifest) -> Info:
         kind=manifest.kind,
         domain=manifest.domain,
         labels=manifest.labels,
+        thresholds=manifest.thresholds,
+        reject=manifest.reject,
         examples=manifest.examples,
         max_length=manifest.max_length,
         base_model=manifest.base_model,
@@ -131,19 +185,26 @@ def about(manifest: Manifest) -> Info:
     )
 
 
-def shape(prediction: Prediction, question: Question) -> Answer:
-    """Return a prediction as the question wants it."""
-    probabilities = prediction.probabilities
+def shape(said: Said, question: Question) -> OfOneText:
+    """Return what was said as the question wants it."""
+    if isinstance(said, Entities):
+        least = question.threshold or 0
+        kept = [FoundEntity(**asdict(one)) for one in said.entities if one.score >= least]
+        return EntitiesAnswer(entities=kept, windows=said.windows)
+    assert isinstance(said, Prediction | LabelSet)
+    probabilities, threshold = said.probabilities, question.threshold
     if question.top_k is not None:
         ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
         probabilities = dict(ranked[: question.top_k])
-    unsure = question.threshold is not None and prediction.score < question.threshold
-    return Answer(
-        label=None if unsure else prediction.label,
-        score=prediction.score,
-        probabilities=probabilities,
-        windows=prediction.windows,
-    )
+    if isinstance(said, LabelSet):
+        labels = said.labels
+        if threshold is not None:
+            labels = tuple(name for name, p in said.probabilities.items() if p >= threshold)
+        return LabelsAnswer(labels=labels, probabilities=probabilities, windows=said.windows)
+    label = said.label
+    if threshold is not None:
+        label = said.guess if said.score >= threshold else None
+    return Answer(label=label, score=said.score, probabilities=probabilities, windows=said.windows)
 
 
 def complaint(errors: Sequence[ErrorDetails]) -> Complaint:

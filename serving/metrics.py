@@ -29,9 +29,15 @@ REQUEST_SECONDS = Histogram(
 STAGE_SECONDS = Histogram(
     "evokd_stage_seconds", "Time of a request in each stage.", ["stage"], buckets=SECONDS
 )
-LABELS = Counter("evokd_labels", "Texts by the label that they were given.", ["label"])
+LABELS = Counter(
+    "evokd_labels", "Labels that texts were given, and the entities found by their type.", ["label"]
+)
+NOTHING = "(none)"
+"""Stands for the label of a text that was given none."""
 CONFIDENCE = Histogram(
-    "evokd_confidence", "The probability of the likeliest label of each text.", buckets=SHARES
+    "evokd_confidence",
+    "How sure the student was of each text: of its label, its least sure yes or no, or word.",
+    buckets=SHARES,
 )
 HARVESTED = Counter("evokd_harvested", "Texts that were kept because the student was unsure.")
 
@@ -39,7 +45,7 @@ HARVESTED = Counter("evokd_harvested", "Texts that were kept because the student
 # Finding the series of a label is slower than counting in it: the few there are, are kept at hand.
 @lru_cache(maxsize=1024)
 def labelled(label: str) -> Counter:
-    """Return the counter of the texts with a label."""
+    """Return the counter of a label."""
     return LABELS.labels(label)
 
 

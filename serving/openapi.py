@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from serving.messages import Answers, Complaint, Info, Question, Refusal
+from evokd.answers import KindName
+from serving.messages import (
+    Answer,
+    Answers,
+    Complaint,
+    EntitiesAnswer,
+    Info,
+    LabelsAnswer,
+    Question,
+    Refusal,
+)
 
 MODELS = (Question, Answers, Info, Complaint, Refusal)
+OF_ONE_TEXT = {"classification": Answer, "multilabel": LabelsAnswer, "ner": EntitiesAnswer}
+WORK = {
+    "classification": "Sorts texts into labels.",
+    "multilabel": "Says which labels apply to a text.",
+    "ner": "Finds entities in texts.",
+}
 SCHEMA = "#/components/schemas/{model}"
 REFUSALS = {
     "401": "the API key is missing or wrong",
@@ -28,18 +45,19 @@ QUESTIONS: dict[str, Any] = {
         "explain_time": True,
     },
 }
-ANSWERS: dict[str, Any] = {
-    "one text": {
-        "model": "assistant-intents",
-        "predictions": [
-            {
-                "label": "set_alarm",
-                "score": 0.97,
-                "probabilities": {"set_alarm": 0.97, "play_music": 0.03},
-                "windows": 1,
-            }
-        ],
-    }
+PREDICTIONS: dict[KindName, dict[str, Any]] = {
+    "classification": {
+        "label": "set_alarm",
+        "score": 0.97,
+        "probabilities": {"set_alarm": 0.97, "play_music": 0.03},
+    },
+    "multilabel": {
+        "labels": ["refund", "complaint"],
+        "probabilities": {"refund": 0.91, "complaint": 0.84, "praise": 0.02},
+    },
+    "ner": {
+        "entities": [{"start": 11, "end": 14, "label": "time", "text": "six", "score": 0.98}],
+    },
 }
 COMPLAINTS: dict[str, Any] = {
     "no text": {
@@ -52,25 +70,33 @@ COMPLAINTS: dict[str, Any] = {
 GUARDS = ("401", "403")
 
 
-def describe() -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    _, schemas = models_json_schema([(m, "validation") for m in MODELS], ref_template=SCHEMA)
+@cache
+def describe(kind: KindName) -> dict[str, Any]:
+    """Return the OpenAPI document of a service whose student is of a kind."""
+    models = [(model, "validation") for model in (*MODELS, OF_ONE_TEXT[kind])]
+    _, schemas = models_json_schema(models, ref_template=SCHEMA)
+    parts = schemas["$defs"]
+    # One service has one student, and so one kind of answer.
+    mine = {"$ref": SCHEMA.format(model=OF_ONE_TEXT[kind].__name__)}
+    parts["Answers"]["properties"]["predictions"]["items"] = mine
+    for other in OF_ONE_TEXT.keys() - {kind}:
+        del parts[OF_ONE_TEXT[other].__name__]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "A student of evokd",
-            "description": "Sorts texts into labels. GET / is a page to try it.",
+            "description": f"{WORK[kind]} GET / is a page to try it.",
             "version": "1",
         },
         "paths": {
-            "/predict": {"post": _predict()},
+            "/predict": {"post": _predict(kind)},
             "/info": {"get": _get("What this student is, and the limits", "info", _json("Info"))},
             "/metrics": {"get": _get("Metrics for Prometheus", "metrics", _plain())},
             "/livez": {"get": _get("Whether the process lives", "livez", _plain(), ())},
             "/readyz": {"get": _get("Whether it answers", "readyz", _plain(), ())},
         },
         "components": {
-            "schemas": schemas["$defs"],
+            "schemas": parts,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -80,15 +106,16 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _predict() -> dict[str, Any]:
+def _predict(kind: KindName) -> dict[str, Any]:
+    told = {"model": "a-student", "predictions": [PREDICTIONS[kind] | {"windows": 1}]}
     return {
         "operationId": "predict",
-        "summary": "Label one text, or several",
+        "summary": "Answer for one text, or several",
         "requestBody": {"required": True, "content": _json("Question", QUESTIONS)},
         "responses": {
             "200": {
-                "description": "the labels, in the order of the texts",
-                "content": _json("Answers", ANSWERS),
+                "description": "what the student says, in the order of the texts",
+                "content": _json("Answers", {"one text": told}),
                 "headers": {
                     "Server-Timing": {
                         "description": "milliseconds of wait, tokenize, model and total",

@@ -87,7 +87,6 @@ class Routes:
     def __init__(self, app: App) -> None:
         self.app = app
         self._page = PAGE.read_bytes()
-        self._documents = json.dumps(describe(), ensure_ascii=False).encode("utf-8")
         self._answerers: dict[str, tuple[str, Answerer]] = {
             "/predict": ("POST", self._predict),
             "/info": ("GET", self._info),
@@ -132,7 +131,8 @@ class Routes:
         await reply(send, 200, metrics.render(), media=metrics.MEDIA)
 
     async def _docs(self, _receive: Receive, send: Send) -> None:
-        await reply(send, 200, self._documents)
+        documents = describe(_desk().info.kind)
+        await reply(send, 200, json.dumps(documents, ensure_ascii=False).encode("utf-8"))
 
     async def _home(self, _receive: Receive, send: Send) -> None:
         await reply(send, 200, self._page, media=HTML, headers=PAGE_HEADERS)

@@ -24,6 +24,7 @@ from evokd.watch import Silent, Watch
 
 SMALL: dict[str, dict[str, Any]] = {
     "teacher": {},
+    "budget": {},
     "loop": {"rounds": 2, "hard": 2, "easy": 1, "conversations": 2, "cover": 8, "quota": 1,
              "pool": 4, "repeat": 2, "anchor": 1},
     "student": {"epochs": 2, "final_epochs": 2},
@@ -75,7 +76,7 @@ def grow(
     folder.mkdir(parents=True, exist_ok=True)
     data, learner, watch = load_data(task), learner or FakeLearner(task.names), watch or Silent()
     ledger = Ledger(folder / "run.db", clock=clock)
-    calls = Calls(ledger, lambda: teacher)
+    calls = Calls(ledger, lambda: teacher, budget=task.budget, width=task.teacher.side_by_side)
     try:
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())

@@ -138,12 +138,16 @@ class ScriptedTeacher:
             # One writer in five misses the class that it was asked for.
             labels = [rng.choice(LABELS) if rng.random() < 0.2 else label for _ in range(count)]
             return json.dumps(self._flawed([sentence(rng, n) for n in labels], number))
-        if found := re.match(r"Write (\d+) new texts that it .* and (\d+) that", asked):
+        if found := re.search(r"Write (\d+) new texts that it .* and (\d+) that", asked):
             hard = [sentence(rng, *rng.sample(LABELS, 1), other=rng.choice(LABELS))
                     for _ in range(int(found[1]))]  # fmt: skip
             easy = [sentence(rng, rng.choice(LABELS)) for _ in range(int(found[2]))]
             made = {"hard": self._flawed(hard, number), "easy": easy}
             return f"Here they are:\n```json\n{json.dumps(made, ensure_ascii=False)}\n```"
+        if found := re.match(r"Say this text in (\d+) other ways", _body(asked)):
+            kept = [w for w in _quoted(asked).split() if w not in FILLERS]
+            ways = [kept + rng.sample(FILLERS, rng.randint(3, 7)) for _ in range(int(found[1]))]
+            return json.dumps(self._flawed([" ".join(way) for way in ways], number))
         if "Which kinds of text does it get wrong?" in asked:
             return f"- it takes {rng.choice(LABELS)} for {rng.choice(LABELS)} 🙂\n- short texts"
         if "To which class does this text belong?" in asked:
@@ -239,6 +243,7 @@ class FakeLearner:
         self.labels, self.fail_at, self.spoil = tuple(labels), fail_at, spoil
         self.fits = 0
         self.log: list[tuple[str, Any]] = []
+        self.hows: list[tuple[FakeStudent | None, Sequence[float] | None]] = []
 
     def fit(
         self,
@@ -247,12 +252,16 @@ class FakeLearner:
         epochs: int,
         seed: int,
         on_step: Callable[[int, int], None],
+        start: FakeStudent | None = None,
+        weights: Sequence[float] | None = None,
     ) -> FakeStudent:
         self.log.append(("fit", tuple(e.text for e in examples)))
+        self.hows.append((start, weights))
         counted = self.spoil(self.fits, examples) if self.spoil else examples
         # The seed matters, as it does to a real student: it picks one example that is not read.
         skipped = seed % max(1, len(counted))
-        counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
+        before = start.counts if start else {}
+        counts = {label: Counter(before.get(label, {})) for label in self.labels}
         for i, example in enumerate(counted):
             if i != skipped or len(counted) <= len(self.labels):
                 counts[example.label].update(example.text.casefold().split())
@@ -267,6 +276,14 @@ class FakeLearner:
         self.log.append(("load", folder.name))
         counts = json.loads((folder / "counts.json").read_text(encoding="utf-8"))
         return FakeStudent(counts, self.log)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return counts of words, hashed into a few columns."""
+        vectors = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in text.casefold().split():
+                row[digest(word) % 64] += 1
+        return vectors
 
     def nearest(self, examples: Sequence[Example], texts: Sequence[str]) -> list[str]:
         """Label every text as the example with most words in common."""

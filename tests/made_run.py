@@ -13,6 +13,7 @@ import numpy as np
 from evokd.examples import Example
 from evokd.feedback import groups
 from evokd.gathering import missed
+from evokd.kinds import kind_of
 from evokd.ledger import Ledger, Prediction, Row, Split
 from evokd.scores import score
 from evokd.task import Task, TaskData
@@ -145,7 +146,7 @@ def _round(
     silent: str,
     most_groups: int,
 ) -> None:
-    shown = groups(ledger.tested(number - 1), most_groups) if number else []
+    shown = groups(ledger.tested(number - 1), most_groups, kind_of(task)) if number else []
     ledger.set_plan(number, {"groups": [g.to_json() for g in shown], "cover": {}, "pool": []})
     sources = [f"group {n}" for n, _ in enumerate(shown, start=1)]
     rows = _rows(rng, task, number, count, texts, sources, silent)

@@ -13,16 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd import prompts
-from evokd.arms import (
-    COVER_TEXTS,
-    SURPLUS,
-    View,
-    _some,
-    analysis_requests,
-    cover_requests,
-    evokd,
-    static,
-)
+from evokd.arms import ARMS, COVER_TEXTS, SURPLUS, View, planned_requests
+from evokd.arms.cover import cover_requests, some
+from evokd.arms.mistakes import analysis_requests
 from evokd.calls import Calls
 from evokd.feedback import Group
 from evokd.ledger import Ledger
@@ -35,6 +28,7 @@ GROUPS = (
     Group((Seen("sunny", "weather", "weather"),), (Seen("loud rain", "weather", "music"),)),
     Group((), (Seen("wake song", "alarm", "music"), Seen("timer", "alarm", "weather"))),
 )
+evokd, static = ARMS["evokd"], ARMS["static"]
 SEEDS = {label: [e.text for e in texts_of(1, 1, [label])] for label in LABELS}
 
 
@@ -102,7 +96,7 @@ def test_evokd_writes_in_the_conversation_of_the_analysis(asked: Asked) -> None:
 
 def test_the_plan_says_all_that_is_asked_first(asked: Asked) -> None:
     """What a plan's requests promise is what the arm asks, so that a resumed round finds it."""
-    promised = [*analysis_requests(asked.view), *(r for _, r in cover_requests(asked.view))]
+    promised = [request for _, asked_ in planned_requests(asked.view) for request in asked_]
     evokd(asked.view)
     assert [r for r in asked.teacher.asked if r in promised] == promised
     assert len(asked.teacher.asked) == len(promised) + len(GROUPS)
@@ -156,7 +150,7 @@ def test_every_style_comes_round_before_one_comes_again(asked: Asked) -> None:
 
 @given(st.lists(st.text(), max_size=6, unique=True), st.integers(0, 2**31))
 def test_some_examples_are_one_to_three_different_ones(examples: list[str], pick: int) -> None:
-    shown = _some(examples, pick)
+    shown = some(examples, pick)
     assert len(set(shown)) == len(shown)
     assert set(shown) <= set(examples)
     assert min(1, len(examples)) <= len(shown) <= 3

@@ -16,7 +16,7 @@ from evokd.task import Task, load_data, load_task
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     *("demo", "run", "init", "replay", "predict", "evaluate", "export", "bench", "serve", "build"),
-    "doctor",
+    *("doctor", "plan", "why", "compare"),
 )
 __all__ = ["evokd_", "home", "model"]  # fixtures
 

@@ -3,110 +3,130 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from made_corpus import END, made_up_corpus, some_trees
+import pytest
+from made_corpus import END, made_up_corpus, made_up_rows, made_up_tagged, some_trees
 
 from evokd import prompts
-from evokd.demo.training import conversations
-from evokd.demo.training.conversations import Segment, Tree, trees
+from evokd.answers import Span, read_labels, read_spans, write_labels
+from evokd.demo.training import applying, classes, marking, tagger
+from evokd.demo.training.conversations import MAKERS, make_tree, trees
+from evokd.demo.training.drawing import Corpus, draw_task
+from evokd.demo.training.marked import Marked, Source, draw_source, drawn_from
 from evokd.demo.training.to_gguf import TEMPLATE
+from evokd.demo.training.turns import Branch, Tree
 from evokd.prompts import Seen
-from evokd.replies import parse_hard_easy, parse_list, parse_patterns
+from evokd.replies import (
+    parse_attributes,
+    parse_entities,
+    parse_hard_easy,
+    parse_labelled,
+    parse_list,
+    parse_patterns,
+)
 from evokd.teacher import Message, Written
 from evokd.teacher.chat import render
 
-
-def task_of(head: str) -> tuple[str, dict[str, str]]:
-    """Return domain and labels of a tree's head, by reading it."""
-    first, *lines = head.removeprefix("<|im_start|>user\n").splitlines()
-    found = re.fullmatch(r"A small text classifier sorts (.+) into these classes:", first)
-    assert found
-    named = [line.removeprefix("- ").partition(": ") for line in lines if line]
-    return found[1], {name: about for name, _, about in named}
+ASKS = [name for name in dir(prompts) if name.startswith("ask_")]
 
 
-def strings(text: str) -> list[str]:
-    """Return the quoted strings in a piece of a prompt."""
-    return [json.loads(s) for s in re.findall(r'"(?:[^"\\]|\\.)*"', text)]
+def labels_in(head: str) -> list[str]:
+    """Return the labels that a head lists."""
+    listed = [line for line in head.splitlines() if line.startswith("- ")]
+    return [line.removeprefix("- ").partition(": ")[0] for line in listed]
 
 
-def seen(line: str) -> Seen:
-    """Return what a line of an analysis prompt says."""
-    found = re.fullmatch(r'- ("(?:[^"\\]|\\.)*") is (.+?)(?:, but it said (.+))?', line)
-    assert found, line
-    return Seen(json.loads(found[1]), found[2], found[3] or found[2])
-
-
-def asked_again(tree: Tree, branch: tuple[Segment, ...]) -> tuple[Message, ...]:
-    """Ask the product's question of a branch once more, from what can be read in it."""
-    domain, labels = task_of(tree.head)
-    question = branch[0][0].strip().partition(END)[0]
-    if question.startswith("To which class"):
-        return prompts.ask_label(domain, labels, strings(question)[-1])
-    if found := re.match(r"Write (\d+) new texts of the class (.+?), (.+?)\. Examples", question):
-        count, label, style = found.groups()
-        assert style in prompts.STYLES
-        examples = strings(question.splitlines()[0])
-        return prompts.ask_cover(
-            domain, labels, label=label, count=int(count), style=style, examples=examples
-        )
-    shown = [seen(line) for line in question.splitlines() if line.startswith('- "')]
-    right, wrong = [s for s in shown if s.right], [s for s in shown if not s.right]
-    analysis = prompts.ask_analysis(domain, labels, right, wrong)
-    found = re.search(r"Write (\d+) new texts .* and (\d+) that", branch[2][0])
-    assert found
-    said = branch[1][0].removesuffix(END)
-    return prompts.ask_texts(analysis, said, hard=int(found[1]), easy=int(found[2]))
-
-
-def branches() -> Iterator[tuple[Tree, tuple[Segment, ...]]]:
+def branches() -> Iterator[tuple[Tree, Branch]]:
     for tree in some_trees():
         for branch in tree.branches:
             yield tree, branch
 
 
-def test_every_question_is_the_products_word_by_word() -> None:
-    kinds = set()
-    for tree, branch in branches():
-        messages = asked_again(tree, branch)
-        shown = render(TEMPLATE, messages, add_generation_prompt=True, bos="", eos=END)
-        *before, (_, learned) = branch
-        assert learned
-        assert tree.head + "".join(text for text, _ in before) == shown
-        kinds.add((len(messages), messages[0].content.rpartition("\n")[2][:5]))
-    assert len(kinds) >= 3
+def written(text: str) -> Written:
+    assert text.endswith(END)
+    return Written(text.removesuffix(END), "stop", 0, 0, 0)
+
+
+def test_every_question_is_the_products_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+    used: set[str] = set()
+
+    def recorded(name: str, ask: Callable[..., tuple[Message, ...]]) -> Callable[..., Any]:
+        def again(*args: Any, **options: Any) -> tuple[Message, ...]:
+            messages = ask(*args, **options)
+            asked.add(render(TEMPLATE, messages, add_generation_prompt=True, bos="", eos=END))
+            used.add(name)
+            return messages
+
+        return again
+
+    for name in ASKS:
+        monkeypatch.setattr(prompts, name, recorded(name, getattr(prompts, name)))
+    rng = random.Random(7)
+    made = [make(made_up_corpus(), rng) for make in MAKERS.values() for _ in range(70)]
+    for tree in made:
+        for branch in tree.branches:
+            *before, (_, learned) = branch
+            assert learned
+            assert tree.head + "".join(text for text, _ in before) in asked
+    assert used == set(ASKS)
 
 
 def test_only_answers_are_learned_and_the_product_can_read_them() -> None:
+    seen: Counter[str] = Counter()
     for tree, branch in branches():
-        _, labels = task_of(tree.head)
         assert [learned for _, learned in branch] == [False, True] * (len(branch) // 2)
-        last = branch[-1][0]
-        assert last.endswith(END)
-        reply = Written(last.removesuffix(END), "stop", 0, 0, 0)
-        if "To which class" in branch[0][0]:
-            assert reply.text in labels
-        elif len(branch) == 2:
-            made = parse_list(reply)
-            assert made.reject is None
-            assert branch[0][0].startswith(f"\nWrite {len(made.texts)} new texts")
-        else:
-            made = parse_hard_easy(reply)
-            assert {kind for kind, _ in made.texts} <= {"hard", "easy"}
-            assert made.reject is None
-            said = Written(branch[1][0].removesuffix(END), "stop", 0, 0, 0)
-            assert 1 <= len(parse_patterns(said)) <= 6
+        question = branch[-2][0]
+        what, allowed = read(labels_in(tree.head), question, written(branch[-1][0]))
+        assert allowed, branch
+        seen[what] += 1
+        if len(branch) == 4:
+            assert 1 <= len(parse_patterns(written(branch[1][0]))) <= 6
+    assert set(seen) >= {"label", "applies", "verdict", "entities", "list", "hard and easy"}
+
+
+def read(labels: list[str], question: str, reply: Written) -> tuple[str, bool]:
+    """Return what is asked, and whether the product can read the reply."""
+    if "To which class does" in question:
+        return "label", reply.text in labels
+    if "yes or no only" in question:
+        return "applies", reply.text in prompts.YES_NO
+    if "Answer with one of: " in question:
+        return "verdict", reply.text in prompts.VERDICTS
+    if "Which entities" in question:
+        text = json.loads(question.partition("\nText: ")[2].partition(END)[0])
+        return "entities", parse_entities(reply, text, labels).reject is None
+    if '"hard": [{' in question:
+        return "labelled", parse_labelled(reply, labels).reject is None
+    if '"hard"' in question:
+        made = parse_hard_easy(reply)
+        counts = Counter(kind for kind, _ in made.texts)
+        told = {f"Write {counts['hard']} new texts", f"and {counts['easy']} that"}
+        return "hard and easy", made.reject is None and all(t in question for t in told)
+    if '"topics"' in question:
+        return "attributes", parse_attributes(reply).reject is None
+    count = len(parse_list(reply).texts)
+    return "list", bool(re.search(rf"(Write|in) {count} (new texts|other ways)", question))
 
 
 def test_a_mistake_shown_is_a_mistake_of_the_task() -> None:
-    for tree, branch in branches():
-        if len(branch) == 4:
-            _, labels = task_of(tree.head)
-            shown = [seen(x) for x in branch[0][0].splitlines() if x.startswith('- "')]
-            assert any(not s.right for s in shown)
-            assert all(s.label in labels and s.predicted in labels for s in shown)
+    rng = random.Random(2)
+    corpus = made_up_corpus()
+    found = 0
+    for _ in range(6):
+        task = draw_task(corpus, rng)
+        if lesson := classes.mistakes(corpus, task, rng):
+            found += 1
+            assert all(s.right for s in lesson.right)
+            assert not any(s.right for s in lesson.wrong)
+            assert {s.label for s in (*lesson.wrong, *lesson.right)} <= set(task.labels)
+            assert {label for _, label in (*lesson.hard, *lesson.easy)} <= set(task.labels)
+    assert found
 
 
 def test_the_same_seed_gives_the_same_trees() -> None:
@@ -115,15 +135,142 @@ def test_the_same_seed_gives_the_same_trees() -> None:
         trees(made_up_corpus(), 5),
         trees(made_up_corpus(), 6),
     )
-    first = [next(one) for _ in range(3)]
-    assert first == [next(other) for _ in range(3)]
-    assert first != [next(third) for _ in range(3)]
+    first = [next(one) for _ in range(4)]
+    assert first == [next(other) for _ in range(4)]
+    assert first != [next(third) for _ in range(4)]
+
+
+def test_without_entities_no_text_is_marked() -> None:
+    plain = Corpus(made_up_rows())
+    rng = random.Random(3)
+    heads = "".join(make_tree(plain, rng).head for _ in range(12))
+    assert "A small tagger" not in heads
+    assert "sorts" in heads
 
 
 def test_an_analysis_names_the_most_frequent_confusion_first() -> None:
     shown = [Seen("t1", "a", "b"), Seen("t2", "b", "a"), Seen("t3", "b", "a")]
     pull = {"t1": ["song"], "t2": [], "t3": []}
-    assert conversations.analyse(shown, pull).splitlines() == [
+    assert classes.analyse(shown, pull).splitlines() == [
         "- It takes b for a.",
         '- It takes a for b, for example in texts with "song".',
     ]
+
+
+def test_what_applies_is_what_a_text_is_made_of() -> None:
+    rng = random.Random(4)
+    task = draw_task(made_up_corpus(), rng, kind="multilabel")
+    sizes = Counter()
+    for _ in range(200):
+        made = applying.compose(task, rng)
+        sizes[len(made.labels)] += 1
+        assert made.labels <= set(task.labels)
+        for label, part in made.parts.items():
+            assert part in task.texts[label]
+        yes = [b for b in applying.applies_branches(task, made, rng) if b[1][0] == f"yes{END}"]
+        assert len(yes) == len(made.labels)
+    assert set(sizes) == {0, 1, 2, 3}
+
+
+def test_a_habit_does_what_it_says() -> None:
+    both = frozenset({"a", "b"})
+    assert applying.Habit("misses", "a", "c").applied(both) == {"b"}
+    assert applying.Habit("misses", "a", "c").applied(frozenset("a")) == {"a"}
+    assert applying.Habit("adds", "a", "c").applied(both) == {"a", "b", "c"}
+    assert applying.Habit("takes", "a", "c").applied(both) == {"b", "c"}
+    assert applying.Habit("takes", "d", "c").applied(both) == both
+    rng = random.Random(1)
+    task = draw_task(made_up_corpus(), rng, kind="multilabel")
+    made = [applying.compose(task, rng) for _ in range(60)]
+    lesson = applying.mistakes(made_up_corpus(), task, made, rng)
+    assert lesson
+    assert all(set(read_labels(s.label)) <= set(task.labels) for s in lesson.wrong)
+    assert not any(s.right for s in lesson.wrong)
+    assert [s.label for s in lesson.right] == [s.predicted for s in lesson.right]
+    assert write_labels(["b", "a"]) == '["a", "b"]'
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[Source, Marked]]:
+    """Texts of thirty tasks with their entities."""
+    rng = random.Random(5)
+    sources = [draw_source(made_up_corpus(), rng) for _ in range(30)]
+    return [(source, source.text(rng)) for source in sources for _ in range(10)]
+
+
+def test_an_answer_names_exactly_the_entities(drawn: list[tuple[Source, Marked]]) -> None:
+    for source, made in drawn:
+        answer = marking.answer_of(made, nth=True)
+        assert answer is not None
+        said = parse_entities(written(answer + END), made.text, list(source.labels))
+        assert said.spans == made.spans
+        assert {s.label for s in made.spans} <= set(source.labels)
+
+
+def test_the_second_of_equal_words_is_told_apart() -> None:
+    made = Marked("Rome to Rome", (Span(8, 12, "place"),))
+    assert marking.answer_of(made, nth=False) is None
+    assert json.loads(marking.answer_of(made, nth=True) or "") == [
+        {"text": "Rome", "type": "place", "nth": 2}
+    ]
+    both = Marked("Rome to Rome", (Span(0, 4, "place"), Span(8, 12, "place")))
+    assert "nth" not in (marking.answer_of(both, nth=True) or "nth")
+
+
+def test_a_verdict_is_true(drawn: list[tuple[Source, Marked]]) -> None:
+    rng = random.Random(6)
+    seen = Counter()
+    for source, made in drawn:
+        if not made.spans:
+            continue
+        words, label, verdict = marking.judged(made, list(source.labels), rng)
+        gold = {(made.text[s.start : s.end], s.label) for s in made.spans}
+        assert words in made.text
+        assert (verdict == "right") == ((words, label) in gold) or made.text.count(words) > 1
+        seen[verdict] += 1
+    assert set(seen) == set(prompts.VERDICTS)
+
+
+def test_a_tagger_errs_as_its_habits_say(drawn: list[tuple[Source, Marked]]) -> None:
+    rng = random.Random(8)
+    for source, made in drawn:
+        one, other, *_ = [*source.labels, ""]
+        assert tagger.tagger(made, [], rng) == (list(made.spans), [])
+        marked, errors = tagger.tagger(made, [tagger.Habit("takes", one, other)], rng)
+        assert [(s.start, s.end) for s in marked] == [(s.start, s.end) for s in made.spans]
+        assert bool(errors) == (marked != list(made.spans))
+        left, _ = tagger.tagger(made, [tagger.Habit("misses", one, other)], rng)
+        assert {*made.spans} - {*left} <= {s for s in made.spans if s.label == one}
+        more, _ = tagger.tagger(made, [tagger.Habit("invents", one, other)], rng)
+        assert len(more) >= len(made.spans) or more == sorted(more)
+
+
+def test_a_lesson_on_a_tagger_shows_what_it_says() -> None:
+    rng = random.Random(9)
+    found = 0
+    for _ in range(20):
+        source = draw_source(made_up_corpus(), rng)
+        task = drawn_from(source, rng)
+        lesson = tagger.mistakes(source, task, rng)
+        if lesson is None:
+            continue
+        found += 1
+        assert not any(s.right for s in lesson.wrong)
+        assert lesson.hard
+        assert lesson.easy
+        for line in lesson.analysis.splitlines():
+            first = re.findall(r'"(?:[^"\\]|\\.)*"', line.partition(", for example ")[2])[0]
+            assert any(json.loads(first) in seen.text for seen in lesson.wrong)
+        for seen in (*lesson.right, *lesson.wrong):
+            read_spans(seen.predicted)
+    assert found >= 5
+
+
+def test_all_sets_with_entities_are_drawn_from() -> None:
+    rng = random.Random(10)
+    domains = {draw_source(made_up_corpus(), rng).domain for _ in range(60)}
+    assert any("encyclopedia" in d or "articles" in d for d in domains)
+    assert any("social media" in d or "internet" in d for d in domains)
+    assert any("voice" in d for d in domains)
+    assert {row.half for row in made_up_corpus().tagged} == {"A"}
+    assert {row.half for row in made_up_tagged()} == {"A", "B"}

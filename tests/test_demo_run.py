@@ -1,9 +1,14 @@
-"""The main job end to end with the real embedded teacher, small; and what a user does after it."""
+"""The main job end to end with the real embedded teacher, small; and what a user does after it.
+
+The run is made by the wheel, in another environment and from another folder.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,10 +32,17 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, Path, dict[str, Any]]:
+def finished(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Task, Path, dict[str, Any]]:
     """A small run of the demo."""
-    task, out = demo_task(SMALL), tmp_path_factory.mktemp("demo") / "run"
-    return task, out, run_task(task, out, watch=Silent())
+    folder = tmp_path_factory.mktemp("demo")
+    changes = [part for change in SMALL for part in ("--set", change)]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [installed / "evokd", "demo", "--out", "run", *changes]
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+    out = folder / "run"
+    return demo_task(SMALL), out, json.loads((out / "summary.json").read_text())
 
 
 def test_a_run_leaves_what_the_issue_names(finished: tuple[Task, Path, dict[str, Any]]) -> None:

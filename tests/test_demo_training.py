@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from made_corpus import WORDS, labels_of, made_up_corpus, made_up_rows
 
 from evokd import prompts
-from evokd.demo.training import corpus, noise
+from evokd.answers import Span
+from evokd.demo.training import corpus, noise, tagged, train
 from evokd.demo.training.corpus import held_out, near_any
 from evokd.examples import jaccard, normalise, trigrams
 
@@ -144,3 +147,110 @@ def test_a_style_can_be_seen() -> None:
     assert noise.style_of("could you wake me at seven") == "polite"
     assert noise.styled("put a meeting in my calendar", "polite", rng) != ""
     assert noise.styled("play jazz", "long and detailed", rng) == ""
+
+
+def test_entities_are_cut_where_their_tokens_stand() -> None:
+    tokens = ["Fly", "to", "New", "York", ",", "NY", "."]
+    tags = ["O", "O", "B-city", "I-city", "O", "B-state", "O"]
+    pieces = tagged.cut(tokens, tags, "Fly to  New York, NY.")
+    assert pieces == (
+        ("Fly to ", ""), ("New York", "city"), (", ", ""), ("NY", "state"), (".", ""),
+    )  # fmt: skip
+    again = tagged.cut(tokens, tags, None)
+    assert [p for p in again if p[1]] == [p for p in pieces if p[1]]
+
+
+def test_neighbours_of_one_type_stay_two() -> None:
+    text, spans = tagged.spans_of(tagged.cut(["Rome", "Oslo"], ["B-c", "B-c"], "Rome Oslo"))
+    assert [(text[s.start : s.end], s.label) for s in spans] == [("Rome", "c"), ("Oslo", "c")]
+
+
+def test_joined_tokens_keep_their_order_and_letters() -> None:
+    both = set()
+    for n in range(20):
+        tokens = [f"w{n}", "does", "n't", "(", "really", ")", "go", "."]
+        made = tagged.join(tokens)
+        assert made.replace(" ", "") == "".join(tokens)
+        both.add(made.removeprefix(f"w{n} "))
+    assert both == {"does n't ( really ) go .", "doesn't (really) go."}
+
+
+some_pieces = st.lists(
+    st.tuples(st.sampled_from(["play ", "the Beatles", " , ", "at 7", "  in", "my Gym."]),
+              st.sampled_from(["", "", "x", "y"])), min_size=1, max_size=6
+).map(tuple)  # fmt: skip
+
+
+@given(some_pieces, st.randoms(use_true_random=False), st.booleans())
+def test_changed_pieces_keep_their_entities(
+    pieces: tagged.Pieces, rng: random.Random, strong: bool
+) -> None:
+    for made in (
+        tagged.folded(pieces),
+        tagged.typed(pieces, rng, strong=strong),
+        tagged.varied(pieces, rng),
+    ):
+        text, spans = tagged.spans_of(made)
+        assert text == " ".join(text.split())
+        assert tagged.pieces_of(text, spans) == tuple(
+            (w, x) for w, x in tagged.shown(made, {"x": "x", "y": "y"})
+        )
+        for span in spans:
+            words = text[span.start : span.end]
+            assert words
+            assert words == words.strip()
+        labels = [label for _, label in pieces if label]
+        assert [s.label for s in spans] == labels
+
+
+def test_types_are_trimmed_and_joined_as_they_say() -> None:
+    time = tagged.Type((), (), frozenset(), trim="(in|the) +")
+    people = tagged.Type((), (), frozenset(), join=" people")
+    text = "for 5 people in the morning"
+    spans = [Span(4, 5, "people"), Span(13, 27, "time")]
+    made = tagged.fitted(spans, text, {"time": time, "people": people})
+    assert [text[s.start : s.end] for s in made] == ["5 people", "morning"]
+    assert tagged.fitted([], text, {}) == []
+
+
+def test_a_demo_task_with_entities_can_be_drawn() -> None:
+    about: dict[str, Any] = corpus.resource("entities.json")
+    names = {t.names[0] for t in tagged.inventories()["snips_raw"]}
+    assert set(about["snips_raw"]["demo"]) <= names
+    for types in (*tagged.inventories().values(), *tagged.inventories("fine").values()):
+        members = [member for kind in types for member in kind.members]
+        assert len(members) == len(set(members))
+        assert all(kind.names and kind.definitions for kind in types)
+
+
+def test_guarded_and_double_texts_with_entities_are_not_read(tmp_path: Path) -> None:
+    for source in tagged.SETS:
+        folder = tmp_path / source
+        folder.mkdir()
+        rows = [
+            {"tokens": tokens.split(), "tags": ["O"] * (len(tokens.split()) - 1) + ["B-x"]}
+            for tokens in ("Fly me to Rome", "fly me to rome", "Nobody has ever been to Oz")
+        ]
+        (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    guarded = {"tokens": ["Nobody", "has", "ever", "been", "to", "Oz", "!"]}
+    (tmp_path / "wnut17" / "test.jsonl").write_text(json.dumps(guarded) + "\n")
+    kept, removed = tagged.read_tagged(tmp_path)
+    assert [(row.source, row.types) for row in kept] == [(s, {"x"}) for s in tagged.SETS]
+    assert {normalise(row.text) for row in kept} == {"fly me to rome"}
+    assert removed == 6
+
+
+def test_texts_of_the_demo_are_guarded(tmp_path: Path) -> None:
+    guarded = list(corpus.guarded_texts(tmp_path))
+    demo = json.loads(
+        resources.files("evokd.demo").joinpath("seed.jsonl").read_text().split("\n")[0]
+    )
+    assert demo["text"] in guarded
+
+
+def test_learning_rates_rise_stay_and_fall_to_nothing() -> None:
+    assert train.schedule(0, 0.0) == 1 / train.WARM
+    assert train.schedule(1000, 0.4) == 1.0
+    assert train.schedule(1000, 0.75) == pytest.approx(0.5)
+    assert train.schedule(1000, 1.0) == 0.0
+    assert train.schedule(1000, 1.2) == 0.0

@@ -154,7 +154,7 @@ def test_onnx_that_differs_from_torch_is_an_error_and_no_seal(sealed: Path) -> N
         export_student(
             sealed,
             texts=texts,
-            labels_of_texts=labels,
+            answers=labels,
             torch_probabilities=other,
             meta=meta(),
         )
@@ -172,7 +172,7 @@ def test_a_folder_without_labels_is_named(saved: Path, content: str | None) -> N
         export_student(
             saved,
             texts=["a"],
-            labels_of_texts=["play_music"],
+            answers=["play_music"],
             torch_probabilities=np.ones((1, 4)),
             meta=meta(),
         )
@@ -184,7 +184,7 @@ def test_labels_in_another_order_are_refused(saved: Path) -> None:
         export_student(
             saved,
             texts=["a"],
-            labels_of_texts=["play_music"],
+            answers=["play_music"],
             torch_probabilities=np.ones((1, 4)),
             meta=turned,
         )

@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, groups
 from evokd.ledger import Prediction, Row
+from evokd.kinds.classification import Classification
 from evokd.prompts import Seen
+from evokd.task import Task
 
+KIND = Classification(
+    Task.model_validate(
+        {"name": "t", "domain": "d", "labels": dict.fromkeys("abcd", ""), "data": {"seed": "s"}}
+    )
+)
 Tested = tuple[Row, Prediction]
 
 
@@ -31,13 +38,13 @@ def many(count: int, label: str, predicted: str) -> list[Tested]:
 
 
 def test_nothing_wrong_needs_no_conversation() -> None:
-    assert groups([], 8) == []
-    assert groups(many(5, "a", "a"), 8) == []
-    assert groups(many(5, "a", "b"), 0) == []
+    assert groups([], 8, KIND) == []
+    assert groups(many(5, "a", "a"), 8, KIND) == []
+    assert groups(many(5, "a", "b"), 0, KIND) == []
 
 
 def test_a_group_shows_one_confusion_confident_mistakes_first() -> None:
-    (made,) = groups([*many(4, "a", "b"), *many(9, "a", "a")], 8)
+    (made,) = groups([*many(4, "a", "b"), *many(9, "a", "a")], 8, KIND)
     assert [s.text for s in made.wrong] == ["a b 3", "a b 2", "a b 1", "a b 0"]
     assert all((s.label, s.predicted) == ("a", "b") for s in made.wrong)
 
@@ -51,20 +58,20 @@ def test_right_answers_are_of_the_same_labels_the_least_sure_first() -> None:
         was_tested("close c", "c", "c", margin=0.0),
         was_tested("middling b", "b", "b", margin=0.4),
     ]
-    (made,) = groups(batch, 8)
+    (made,) = groups(batch, 8, KIND)
     assert [s.text for s in made.right] == ["close b", "close a", "middling b"]
     assert len(made.right) == SHOW_RIGHT
 
 
 def test_a_group_without_right_answers_is_shown_too() -> None:
-    (made,) = groups(many(2, "a", "b"), 8)
+    (made,) = groups(many(2, "a", "b"), 8, KIND)
     assert made.right == ()
     assert len(made.wrong) == 2
 
 
 def test_large_confusions_get_groups_in_proportion() -> None:
     batch = many(2 * SHOW_WRONG + 1, "a", "b") + many(SHOW_WRONG + 1, "b", "a") + many(1, "c", "a")
-    made = groups(batch, 8)
+    made = groups(batch, 8, KIND)
     turns = [(g.wrong[0].label, g.wrong[0].predicted) for g in made]
     # 11, 6 and 1 mistakes: a>b has 11, then 6 against 6, then 1 each.
     assert turns[0] == ("a", "b")
@@ -75,7 +82,7 @@ def test_large_confusions_get_groups_in_proportion() -> None:
 
 def test_the_rarest_confusions_are_left_out_first() -> None:
     batch = many(3, "a", "b") + many(2, "b", "c") + many(1, "c", "a")
-    assert [g.wrong[0].label for g in groups(batch, 2)] == ["a", "b"]
+    assert [g.wrong[0].label for g in groups(batch, 2, KIND)] == ["a", "b"]
 
 
 labels = st.sampled_from("abcd")
@@ -96,7 +103,7 @@ batches = st.lists(
 
 @given(batches, st.integers(0, 12))
 def test_what_holds_of_any_batch(batch: list[Tested], most: int) -> None:
-    made = groups(batch, most)
+    made = groups(batch, most, KIND)
     assert len(made) <= most
     shown = [s for g in made for s in g.wrong]
     assert len({s.text for s in shown}) == len(shown)
@@ -116,10 +123,10 @@ def test_what_holds_of_any_batch(batch: list[Tested], most: int) -> None:
 
 @given(batches)
 def test_groups_survive_the_ledger(batch: list[Tested]) -> None:
-    for group in groups(batch, 8):
+    for group in groups(batch, 8, KIND):
         assert Group.from_json(json.loads(json.dumps(group.to_json()))) == group
 
 
 @given(batches, st.integers(1, 12))
 def test_the_same_batch_gives_the_same_groups(batch: list[Tested], most: int) -> None:
-    assert groups(batch, most) == groups(list(batch), most)
+    assert groups(batch, most, KIND) == groups(list(batch), most, KIND)

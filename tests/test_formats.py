@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from evokd.answers import KindName, names_in, write_labels
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats import jsonl, read_examples, read_texts
@@ -85,7 +86,7 @@ def test_a_missing_file_and_an_unknown_ending(tmp_path: Path, read: object) -> N
         read(tmp_path / "folder.jsonl")
     with pytest.raises(InputError, match=r"unknown format '\.xlsx'") as caught:
         read(tmp_path / "seed.xlsx")
-    assert caught.value.hint == "known endings: .jsonl, .csv, .tsv"
+    assert caught.value.hint == "known endings: .jsonl, .csv, .tsv, .conll, .iob, .bio"
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,67 @@ def test_what_is_written_is_read_back(
         assert read == [Example(e.text.strip(), e.label) for e in examples]
 
 
-@given(st.binary(max_size=60), st.sampled_from([".jsonl", ".csv", ".tsv"]))
+MANY = Example("wake me with jazz", write_labels(LABELS))
+NONE = Example("hello", write_labels([]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "wake me with jazz", "labels": ["music", "alarm", "music"]}\n'),
+        ("a.csv", "labels,text\nmusic|alarm,wake me with jazz\n,hello\n"),
+        ("a.tsv", "text\tlabels\nwake me with jazz\t alarm | music |\nhello\t\n"),
+    ],
+)
+def test_several_labels_are_read(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content + ('{"text": " hello", "labels": []}' if name == "a.jsonl" else ""))
+    assert read_examples(path, LABELS, "multilabel") == [MANY, NONE]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", '{"text": "hm"}', 'line 1: no "labels"'),
+        ("a.jsonl", '{"text": "hm", "labels": null}', 'line 1: no "labels"'),
+        ("a.jsonl", '{"text": "hm", "labels": "music|alarm"}', 'line 1: no "labels"'),
+        ("a.jsonl", '{"text": "hm", "labels": ["music", 7]}', 'line 1: no "labels"'),
+        ("a.jsonl", '{"text": "hm", "label": "music"}', 'line 1: no "labels"'),
+        ("a.jsonl", '{"text": "hm", "labels": ["music", "rock"]}', "line 1: label 'rock' is not"),
+        ("a.csv", "text,label\nhm,music\n", 'line 2: no "labels"'),
+        ("a.csv", "text,labels\nhm\n", 'line 2: no "labels"'),
+        ("a.csv", "text,labels\nhm,music;alarm\n", "line 2: label 'music;alarm' is not"),
+    ],
+)
+def test_a_text_without_its_labels_is_named(
+    tmp_path: Path, name: str, content: str, says: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_examples(tmp_path / name, LABELS, "multilabel")
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.sets(st.sampled_from(LABELS))), min_size=1))
+def test_several_labels_survive_a_file(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, set[str]]]
+) -> None:
+    examples = [Example(t.strip(), write_labels(labels)) for t, labels in rows if t.strip()]
+    path = tmp_path_factory.getbasetemp() / "round_trip_many.jsonl"
+    path.write_text(jsonl.write(examples, "multilabel"), encoding="utf-8", newline="\n")
+    if examples:
+        assert read_examples(path, LABELS, "multilabel") == examples
+
+
+KINDS: list[KindName] = ["classification", "multilabel", "ner"]
+ENDINGS = [".jsonl", ".csv", ".tsv", ".conll"]
+
+
+@given(st.binary(max_size=60), st.sampled_from(ENDINGS), st.sampled_from(KINDS))
+@example(b"a,B-music\nb\tI-music\n\n\xc2\xa0\tO\n# x\tE-alarm\n", ".conll", "ner")
 def test_any_bytes_are_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str, kind: KindName
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"any{ending}"
     path.write_bytes((b"text,label\n" if ending == ".csv" else b"") + content)
@@ -157,3 +216,37 @@ def test_any_bytes_are_read_or_refused(
         texts = read_texts(path)
         assert texts
         assert all(text == text.strip() != "" for text in texts)
+        assert [e.text for e in read_examples(path, LABELS, kind)] == texts
+
+
+def entity(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("start", "end", "label", "text"), inner)
+    )
+
+
+FIELDS = ("label", "labels", "entities", "tokens", "tags", "ner_tags")
+words = st.sampled_from(["", " ", "a", "jazz", "O", "B-music", *LABELS])
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 12) | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=4) | entity(inner),
+    max_leaves=6,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"text": st.just("a jazz tune") | anything},
+        optional=dict.fromkeys(FIELDS, anything),
+    ),
+    st.sampled_from(KINDS),
+)
+def test_any_record_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, record: dict[str, object], kind: KindName
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any_record.jsonl"
+    path.write_text(json.dumps(record))
+    with contextlib.suppress(InputError):
+        (read,) = read_examples(path, LABELS, kind)
+        assert read.text == read.text.strip() != ""
+        assert set(names_in(read.label, kind)) <= set(LABELS)

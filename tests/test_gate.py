@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from evokd.answers import Span
 from export import gate
-from export.gate import GateReport, compare
+from export.gate import GateReport, Version, compare
 
 LABELS = ["a", "b", "c", "never"]
 Table = NDArray[np.float32]
@@ -21,9 +22,16 @@ def table(answers: str) -> Table:
     return rows
 
 
+def judge(gold: str, *, torch: Table, fp32: Table, int8: Table) -> GateReport:
+    versions = [Version(rows, [[LABELS[i]] for i in rows.argmax(axis=1)]) for rows in (fp32, int8)]
+    right = [[label] for label in gold]
+    one, other = versions
+    return compare(right, kind="classification", labels=LABELS, torch=torch, fp32=one, int8=other)
+
+
 def check(gold: str, fp32: str, int8: str) -> GateReport:
     before = table(fp32)
-    return compare(LABELS, list(gold), torch=before, fp32=before, int8=table(int8))
+    return judge(gold, torch=before, fp32=before, int8=table(int8))
 
 
 def test_the_same_answers_pass() -> None:
@@ -43,7 +51,7 @@ def test_parity_with_torch(step: float, passes: bool) -> None:
     fp32 = table("abc" * 10)
     torch = fp32.astype(np.float64)
     torch[3, 1] += step
-    report = compare(LABELS, list("abc" * 10), torch=torch, fp32=fp32, int8=fp32)
+    report = judge("abc" * 10, torch=torch, fp32=fp32, int8=fp32)
     assert report.passed is passes
     assert report.parity_max_diff == pytest.approx(step, rel=1e-3)
 
@@ -93,16 +101,15 @@ def test_no_numbers_never_pass() -> None:
     fp32 = table("abc" * 10)
     broken = fp32.copy()
     broken[:, 3] = np.nan
-    gold = list("abc" * 10)
-    assert not compare(LABELS, gold, torch=fp32, fp32=fp32, int8=broken).passed
-    assert not compare(LABELS, gold, torch=broken, fp32=fp32, int8=fp32).passed
+    gold = "abc" * 10
+    assert not judge(gold, torch=fp32, fp32=fp32, int8=broken).passed
+    assert not judge(gold, torch=broken, fp32=fp32, int8=fp32).passed
 
 
 def test_tables_that_do_not_fit_are_a_bug() -> None:
-    with pytest.raises(ValueError, match="expected"):
-        compare(LABELS, [], torch=table(""), fp32=table(""), int8=table(""))
-    with pytest.raises(ValueError, match="expected"):
-        compare(LABELS, ["a"], torch=table("a"), fp32=table("ab"), int8=table("a"))
+    for gold, torch, int8 in (("", "", ""), ("a", "ab", "a"), ("a", "a", "ab"), ("ab", "a", "a")):
+        with pytest.raises(ValueError, match="expected"):
+            judge(gold, torch=table(torch), fp32=table(gold[:1]), int8=table(int8))
 
 
 @given(st.lists(st.tuples(*[st.sampled_from("abc")] * 3), min_size=1, max_size=60))
@@ -120,3 +127,70 @@ def test_a_pass_keeps_every_promise(rows: list[tuple[str, str, str]]) -> None:
         lost = sum(row[1] == label for row in mine) - sum(row[2] == label for row in mine)
         kept = kept and lost <= max(0.03 * len(mine), 2)
     assert report.passed is kept is (not report.reasons)
+
+
+Sets = list[set[str]]
+
+
+def check_sets(gold: Sets, fp32: Sets, int8: Sets) -> GateReport:
+    rows = np.full((len(gold), len(LABELS)), 0.5, np.float32)
+    return compare(
+        gold,
+        kind="multilabel",
+        labels=LABELS,
+        torch=rows,
+        fp32=Version(rows, fp32),
+        int8=Version(rows, int8),
+    )
+
+
+def test_of_several_labels_those_given_must_agree() -> None:
+    gold: Sets = [{"a", "b"}, {"c"}, set()] * 100
+    assert check_sets(gold, gold, gold).passed
+    # 3 of 300 labels are no longer given: 1 % of one version's, half of that of both.
+    fewer = [{"b"} if i < 9 and i % 3 == 0 else labels for i, labels in enumerate(gold)]
+    report = check_sets(gold, gold, fewer)
+    assert report.passed
+    assert report.agreement == pytest.approx(1 - 3 / 597)
+    assert (report.worst_label, report.worst_label_drop) == ("a", 0.03)
+
+
+def test_where_nothing_is_ever_given_all_agree() -> None:
+    report = check_sets([set()] * 3, [set()] * 3, [set()] * 3)
+    assert report.passed
+    assert (report.agreement, report.macro_f1_fp32) == (1, 1)
+
+
+def test_labels_that_are_given_wrongly_count_against_a_label() -> None:
+    gold: Sets = [{"a"}] * 50 + [set()] * 50 + [{"b"}] * 1000
+    more = [{"a"}] * 53 + gold[53:]
+    report = check_sets(gold, gold, more)
+    assert report.agreement > gate.AGREEMENT
+    assert "label a: is given wrongly 3 times more" in report.reasons
+    assert report.worst_label == ""
+
+
+def test_of_entities_the_tags_must_agree_and_words_and_type_be_right() -> None:
+    tags = np.eye(3, dtype=np.float32)[[0, 1, 2, 0] * 50]
+    gold = [[Span(0, 4, "place")]] * 50
+
+    def judged(given: list[list[Span]], rows: Table = tags) -> GateReport:
+        return compare(
+            gold,
+            kind="ner",
+            labels=["place"],
+            torch=tags,
+            fp32=Version(tags, gold),
+            int8=Version(rows, given),
+        )
+
+    assert judged(gold).passed
+    shorter = judged([[Span(0, 3, "place")]] * 3 + gold[3:])
+    assert shorter.agreement == 1
+    assert "label place: loses 3 of 50" in shorter.reasons
+    assert "label place: is given wrongly 3 times more" in shorter.reasons
+    other = tags.copy()
+    other[:3] = other[0]
+    assert judged(gold, other).agreement == pytest.approx(198 / 200)
+    other[8:11] = other[0]
+    assert "98.0% of tokens" in judged(gold, other).reasons[0]

@@ -16,7 +16,8 @@ from evokd.arms import Proposal, View
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, missed, predictions, remember, scores_of
+from evokd.gathering import gather, known_texts, missed, remember, scores_of
+from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger, Prediction, Row
 from evokd.task import load_data
 from evokd.watch import Silent
@@ -172,8 +173,9 @@ def test_labelled_texts_are_remembered_kept_or_not() -> None:
     assert [row.example.text in known for row in rows] == [True, True, False]
 
 
-def test_predictions_give_the_lead_over_the_next() -> None:
-    made = predictions(np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]]), LABELS)
+def test_predictions_give_the_lead_over_the_next(tmp_path: Path) -> None:
+    kind = Classification(make_task(tmp_path))
+    made = kind.predictions(np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]]))
     assert [p.predicted for p in made] == ["alarm", "weather"]
     assert [p.confidence for p in made] == pytest.approx([0.7, 0.5])
     assert [p.margin for p in made] == pytest.approx([0.5, 0.1])
@@ -189,13 +191,13 @@ def test_missed_counts_by_what_was_expected() -> None:
     assert missed([]) == {}
 
 
-def test_scores_of_follows_the_order_of_the_labels() -> None:
+def test_scores_of_follows_the_order_of_the_labels(tmp_path: Path) -> None:
     class Student:
         def predict(self, texts: Sequence[str]) -> np.ndarray:
             return np.array([[0.1, 0.8, 0.1], [0.6, 0.3, 0.1]], dtype=np.float32)
 
     examples = [Example("one", "alarm"), Example("two", "music")]
-    made = scores_of(Student(), examples, LABELS)
+    made = scores_of(Student(), examples, Classification(make_task(tmp_path)))
     assert made["accuracy"] == 0.5
     assert made["per_label"]["alarm"]["recall"] == 1
     assert made["confusion"] == ((0, 0, 0), (0, 1, 0), (1, 0, 0))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_gguf import write_gguf
 from tiny_teacher import opened
 
-from evokd.replies import Texts, parse_hard_easy, parse_list
+from evokd.replies import Texts, parse_entities, parse_hard_easy, parse_list
 from evokd.teacher import Generate, Message, Written, grammar
 from evokd.teacher.llamacpp import LlamaCppTeacher
 from evokd.teacher.sampling import Structure
@@ -109,6 +109,50 @@ def test_a_model_writes_one_of_the_options(
     [reply] = teacher.generate([request])
     assert reply.finish == "stop"
     assert reply.text in options
+
+
+texts = st.text(letters, max_size=40).filter(lambda text: any(not c.isspace() for c in text))
+
+
+@slow_data
+@given(texts, st.data())
+@example("add 周杰伦的歌 to my Rock & Roll list, the rock 🎸 list at 9:30", None)
+def test_entities_are_copied_from_the_text(
+    speller: Speller, text: str, data: st.DataObject | None
+) -> None:
+    gbnf = grammar.spans_of(text, ["a", 'b"c'], 3)
+    parts = [p for p in grammar.pieces(text.strip())]
+    solid_texts = [p for p in parts if not p.isspace()]
+    solid = [i for i, p in enumerate(parts) if not p.isspace()]
+    first = data.draw(st.sampled_from(solid)) if data else solid[1]
+    last = data.draw(st.sampled_from([i for i in solid if i >= first])) if data else solid[4]
+    words = "".join(" " if p.isspace() else p for p in parts[first : last + 1])
+    item = {"text": words, "type": 'b"c'}
+    assert speller.follows(gbnf, json.dumps([item], ensure_ascii=False))
+    twice = len({*solid_texts}) < len(solid_texts)
+    counted = json.dumps([item | {"nth": 2}, item], ensure_ascii=False)
+    assert speller.follows(gbnf, counted) == twice
+    assert speller.follows(gbnf, "[]")
+    assert not speller.follows(gbnf, json.dumps([{"text": words + "§no", "type": "a"}]))
+    assert not speller.follows(gbnf, json.dumps([item] * 4, ensure_ascii=False))
+    assert parse_entities(Written(json.dumps([item]), "stop", 0, 0, 0), text, ["a", 'b"c']).spans
+
+
+def test_a_model_copies_entities_from_the_text(teacher: LlamaCppTeacher) -> None:
+    text = "play Blue by Joni at six 🎵"
+    asked = [
+        Generate(
+            (Message("user", "?"),),
+            seed=i,
+            temperature=1.5,
+            max_tokens=300,
+            grammar=grammar.spans_of(text, ["artist", "title"], 3),
+        )
+        for i in range(12)
+    ]
+    parsed = [parse_entities(w, text, ["artist", "title"]) for w in teacher.generate(asked)]
+    assert {p.reject for p in parsed} <= {None, "cut", "not in the text"}  # "six" thrice, say
+    assert any(p.spans for p in parsed)
 
 
 def test_five_hundred_options(teacher: LlamaCppTeacher, speller: Speller) -> None:

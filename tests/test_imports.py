@@ -51,7 +51,7 @@ print(len(commands), "commands told")
     done = blocked(code)
     assert done.returncode == 0, done.stderr
     assert "Usage: evokd" in done.stdout
-    assert done.stdout.splitlines()[-1] == "11 commands told"
+    assert done.stdout.splitlines()[-1] == "14 commands told"
 
 
 def test_light_modules_need_nothing_heavy() -> None:

@@ -259,12 +259,12 @@ def test_overhead_is_what_is_spent_outside_the_run() -> None:
             now += 10
 
     class Predictor:
-        _session = Session()
+        session = Session()
 
         def predict(self, texts: Sequence[str]) -> None:
             nonlocal now
             now += 1
-            self._session.run(None, {})
+            self.session.run(None, {})
 
     assert rows.overhead(Predictor(), TEXTS, clock=lambda: now) == pytest.approx(0.1)  # type: ignore[arg-type]
 

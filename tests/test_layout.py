@@ -97,7 +97,11 @@ def test_an_unreadable_manifest_is_named(root: Path, text: bytes | None, message
     "change",
     [
         {"version": 2},
-        {"kind": "ner"},
+        {"kind": "regression"},
+        {"kind": "ner", "reject": 0.5},
+        {"thresholds": {"a": 0.5, "b": 0.5}},
+        {"kind": "multilabel", "thresholds": {"only one": 0.5}},
+        {"reject": 1.0},
         {"labels": {"only": "one"}},
         {"labels": ["a", "b"]},
         {"max_length": 0},

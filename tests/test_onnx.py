@@ -12,7 +12,7 @@ from tiny_student import LABELS, MAX_LENGTH, make_texts, torch_probabilities
 from evokd.errors import EvokdError
 from export.onnx import export_onnx
 from serving import layout
-from serving.predictor import Predictor
+from serving.sorter import Classifier
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_onnx_answers_as_torch_does(saved: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", ""), "the terminal belongs to the caller"
     texts, _ = make_texts(50, seed=3)
     texts += ["", "play " * 100]
-    predictor = Predictor(
+    predictor = Classifier(
         path, saved / layout.TOKENIZER, labels=list(LABELS), max_length=MAX_LENGTH
     )
     difference = np.abs(predictor.probabilities(texts) - torch_probabilities(saved, texts))

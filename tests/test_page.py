@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from running import Running, serving
 
+from serving.predictor import open_predictor
 from serving.routes import PAGE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -121,3 +123,38 @@ def test_it_says_what_is_wrong(server: Running, tmp_path: Path) -> None:
     shown = dom(f"{server.url}/?text={'a' * 10_001}", tmp_path)
     assert "400: text: String should have at most 10000 characters" in part(shown, "error")
     assert re.search(r'<section[^>]*id="result"[^>]*hidden', shown)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_it_marks_entities_where_they_stand(tagger_sealed: Path, tmp_path: Path) -> None:
+    text = "🎵👨‍👩‍👧 please rain <b>now</b> song"
+    (said,) = open_predictor(tagger_sealed).predict([text])
+    with serving(tagger_sealed, tmp_path) as server:
+        shown = dom(f"{server.url}/?text={quote(text)}", tmp_path / "home")
+    assert re.search(r'id="said"[^>]*>Entities<', shown)
+    marked = re.search(r'id="marked"[^>]*>(.*?)</div>', shown, re.DOTALL)
+    assert marked
+    found = re.findall(r"<mark[^>]*>(.*?)<small>(.*?)</small></mark>", marked[1])
+    assert [(unescape(words), label) for words, label in found] == [
+        (one.text, one.label) for one in said.entities
+    ]
+    plain = unescape(re.sub(r"<small>.*?</small>|</?mark[^>]*>", "", marked[1]))
+    assert plain == text, "the text is shown as it was written"
+    assert part(shown, "verdict") == f"It finds {len(found)} entities."
+    assert re.search(r'id="types"[^>]*>.*?music.*?sky.*?</div>', shown, re.DOTALL)
+    assert "Find entities" in shown
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_it_shows_which_labels_apply(labeller_sealed: Path, tmp_path: Path) -> None:
+    with serving(labeller_sealed, tmp_path) as server:
+        shown = dom(f"{server.url}/?text=play+rain+now", tmp_path / "one")
+        none = dom(f"{server.url}/?text=please+now", tmp_path / "two")
+    assert re.fullmatch(r"It says (music, sky|sky, music)\.", part(shown, "verdict"))
+    bars = part(shown, "bars")
+    assert bars.count('class="best"') == 2
+    assert bars.count("<li") == 3
+    assert bars.count("applies from") == 3
+    assert part(none, "verdict") == "It says that no label applies."

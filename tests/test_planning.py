@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fake_run import make_task
 from fakes import FakeLearner
 
+from evokd.arms import ARMS
 from evokd.examples import Example
-from evokd.ledger import Ledger, Row
-from evokd.planning import cover_plan, feedback_plan, least_sure
+from evokd.kinds.classification import Classification
+from evokd.ledger import Ledger, Prediction, Row
+from evokd.planning import Planner, cover_plan, least_sure
 from evokd.task import Task, load_data
+
+
+def even(texts: Sequence[str]) -> list[Prediction]:
+    """Say the same of every text."""
+    return [Prediction("alarm", 0.5, 0.0)] * len(texts)
 
 
 @pytest.fixture
@@ -32,21 +38,22 @@ def test_least_sure_is_by_the_students_best_probability(task: Task, ledger: Ledg
     data = load_data(task)
     student = FakeLearner().fit(data.seed, epochs=1, seed=0, on_step=lambda done, total: None)
     sure = dict(zip(data.unlabeled, student.predict(data.unlabeled).max(axis=1), strict=True))
-    chosen = least_sure(data.unlabeled, ledger=ledger, known=(), most=3, predict=student.predict)
+
+    def says(texts: Sequence[str]) -> list[Prediction]:
+        return Classification(task).predictions(student.predict(texts))
+
+    chosen = least_sure(data.unlabeled, ledger=ledger, known=(), most=3, predict=says)
     assert [sure[t] for t in chosen] == sorted(sure.values())[:3]
 
 
 def test_texts_of_the_run_are_not_asked_again(ledger: Ledger) -> None:
-    def even(texts: Sequence[str]) -> np.ndarray:
-        return np.full((len(texts), 2), 0.5)
-
     ledger.add_rows([Row(1, Example("tried", "", "pool"), None, "duplicate")])
     texts = ["tried", "known", "new", "new"]
     assert least_sure(texts, ledger=ledger, known={"known"}, most=9, predict=even) == ["new"]
 
 
 def test_nothing_is_predicted_when_nothing_is_left(ledger: Ledger) -> None:
-    def never(texts: Sequence[str]) -> np.ndarray:
+    def never(texts: Sequence[str]) -> list[Prediction]:
         raise AssertionError(texts)
 
     assert least_sure([], ledger=ledger, known=(), most=9, predict=never) == []
@@ -64,7 +71,9 @@ def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledg
     per_label = {name: {"f1": 1.0} for name in task.names}
     ledger.set_plan(0, {})
     ledger.finish_round(0, {"round": 0, "dev": {"per_label": per_label}, "rolled_back": False})
-    plan = feedback_plan(task, load_data(task), ledger=ledger, number=1, pool=["a"])
+    data = load_data(task)
+    planner = Planner(task, data, ledger, 1, (), even)
+    plan = planner.plan(ARMS["evokd"].parts)
     assert plan["groups"] == []
     assert sum(plan["cover"].values()) == task.loop.quota + task.loop.conversations
-    assert plan["pool"] == ["a"]
+    assert plan["pool"] == list(data.unlabeled[:3])

@@ -11,10 +11,12 @@ from tiny_student import LABELS, MAX_LENGTH, make_texts
 from evokd.errors import InputError, IntegrityError
 from serving import layout
 from serving.predictor import Predictor, open_predictor
+from serving.said import Prediction
+from serving.sorter import Classifier
 
 
 @pytest.fixture(scope="module", params=[layout.ONNX, layout.INT8])
-def predictor(request: pytest.FixtureRequest, tiny_sealed: Path) -> Predictor:
+def predictor(request: pytest.FixtureRequest, tiny_sealed: Path) -> Predictor[Prediction]:
     return open_predictor(tiny_sealed, file=request.param)
 
 
@@ -23,7 +25,7 @@ def copy(tiny_sealed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
 
 
-def test_it_answers_what_it_was_taught(predictor: Predictor) -> None:
+def test_it_answers_what_it_was_taught(predictor: Predictor[Prediction]) -> None:
     texts, labels = make_texts(40, seed=11)
     answers = predictor.predict(texts)
     assert np.mean([a.label == label for a, label in zip(answers, labels, strict=True)]) >= 0.95
@@ -33,7 +35,7 @@ def test_it_answers_what_it_was_taught(predictor: Predictor) -> None:
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_an_answer_never_depends_on_its_neighbours(predictor: Predictor) -> None:
+def test_an_answer_never_depends_on_its_neighbours(predictor: Predictor[Prediction]) -> None:
     texts, _ = make_texts(30, seed=12)
     texts += ["", "play " * 100, "¿ñ 🎵\x00"]
     alone = np.concatenate([predictor.probabilities([text]) for text in texts])
@@ -45,7 +47,7 @@ def test_an_answer_never_depends_on_its_neighbours(predictor: Predictor) -> None
     assert np.array(listed, np.float32).tobytes() == alone.tobytes()
 
 
-def test_no_texts_give_an_empty_table(predictor: Predictor) -> None:
+def test_no_texts_give_an_empty_table(predictor: Predictor[Prediction]) -> None:
     assert predictor.probabilities([]).shape == (0, len(LABELS))
     assert predictor.predict([]) == []
 
@@ -53,7 +55,7 @@ def test_no_texts_give_an_empty_table(predictor: Predictor) -> None:
 ROOM = MAX_LENGTH - 2  # of [CLS] and [SEP]
 
 
-def test_a_long_text_is_read_to_its_end(predictor: Predictor) -> None:
+def test_a_long_text_is_read_to_its_end(predictor: Predictor[Prediction]) -> None:
     fits, long = predictor.predict(["play " * ROOM, "please " * ROOM + "rain storm " * ROOM])
     assert fits.windows == 1
     assert long.windows > 2
@@ -61,7 +63,7 @@ def test_a_long_text_is_read_to_its_end(predictor: Predictor) -> None:
     assert sum(long.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_long_text_is_the_weighted_mean_of_its_windows(predictor: Predictor) -> None:
+def test_a_long_text_is_the_weighted_mean_of_its_windows(predictor: Predictor[Prediction]) -> None:
     step = ROOM - ROOM // 4
     words = ["play", "rain", "wake", "table", "song", "sun", "alarm", "dinner"] * (3 * ROOM // 8)
     starts = [0]
@@ -76,7 +78,7 @@ def test_a_long_text_is_the_weighted_mean_of_its_windows(predictor: Predictor) -
 
 def test_without_windows_only_the_beginning_is_read(tiny_sealed: Path) -> None:
     files = layout.StudentFiles(tiny_sealed)
-    cut = Predictor(files.onnx, files.tokenizer, labels=list(LABELS), max_length=MAX_LENGTH)
+    cut = Classifier(files.onnx, files.tokenizer, labels=list(LABELS), max_length=MAX_LENGTH)
     fits, long = cut.predict(["play " * ROOM, "play " * ROOM + "rain storm"])
     assert fits == long
 
@@ -119,4 +121,4 @@ def test_broken_files_are_named(copy: Path) -> None:
 def test_another_number_of_labels_is_refused(tiny_sealed: Path) -> None:
     files = layout.StudentFiles(tiny_sealed)
     with pytest.raises(InputError, match="4 labels where 2"):
-        Predictor(files.onnx, files.tokenizer, labels=["a", "b"], max_length=8)
+        Classifier(files.onnx, files.tokenizer, labels=["a", "b"], max_length=8)

@@ -11,8 +11,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evokd import prompts
+from evokd.answers import Span, write_labels, write_spans
 from evokd.demo import __file__ as demo
-from evokd.prompts import Seen, ask_analysis, ask_cover, ask_label, ask_texts, head, quote
+from evokd.prompts import (
+    WORDINGS,
+    Seen,
+    ask_analysis,
+    ask_applies,
+    ask_attributes,
+    ask_cover,
+    ask_entities,
+    ask_label,
+    ask_paraphrases,
+    ask_texts,
+    ask_texts_at_once,
+    ask_verdict,
+    head,
+    quote,
+    report_line,
+)
 from evokd.teacher import Message
 
 GOLDEN = Path(__file__).parent / "golden" / f"prompts_v{prompts.VERSION}"
@@ -28,6 +45,17 @@ WRONG = [
     Seen("müsli & café ☕ \\ 早上好", "other", "play_music"),
 ]
 ANALYSIS = ask_analysis(DOMAIN, LABELS, RIGHT, WRONG)
+TYPES = {"artist": "who plays", "title": "what is played"}
+BLUE = write_spans([Span(5, 9, "title")])
+TAGGED = [
+    Seen("play Blue", BLUE, BLUE),
+    Seen("play Blue", BLUE, write_spans([Span(5, 9, "artist")])),
+    Seen("play Blue", BLUE, write_spans([])),
+]
+SEVERAL = (
+    [Seen("wake me with jazz", ALL, ALL) for ALL in [write_labels(["set_alarm", "play_music"])]],
+    [Seen("hm", write_labels([]), write_labels(["other"])), Seen("six", '["set_alarm"]', "[]")],
+)
 SAID = "- It takes songs about waking for alarms."
 PROMPTS: dict[str, tuple[Message, ...]] = {
     "head": (Message("user", head(DOMAIN, LABELS)),),
@@ -47,6 +75,33 @@ PROMPTS: dict[str, tuple[Message, ...]] = {
     "analysis": ANALYSIS,
     "analysis_wrong_only": ask_analysis(DOMAIN, LABELS, [], WRONG),
     "texts": ask_texts(ANALYSIS, SAID, hard=4, easy=2),
+    "label_by_examples": ask_label(
+        DOMAIN, LABELS, "wake me", examples=[("up at six", "set_alarm"), ("jazz now", "play_music")]
+    ),
+    "cover_without_examples": ask_cover(
+        DOMAIN, LABELS, label="other", count=3, style="short", examples=[]
+    ),
+    "paraphrases": ask_paraphrases(DOMAIN, LABELS, "Wake me at six.", count=4),
+    "attributes": ask_attributes(DOMAIN, LABELS, count=5),
+    "analysis_with_report": ask_analysis(
+        DOMAIN, LABELS, RIGHT, WRONG, report=[report_line("other", 0.5, "set_alarm")]
+    ),
+    "texts_at_once": ask_texts_at_once(DOMAIN, LABELS, RIGHT, WRONG, hard=4, easy=2),
+    "texts_with_labels": ask_texts(ANALYSIS, SAID, hard=4, easy=2, labelled=True),
+    "applies": ask_applies(DOMAIN, LABELS, "wake me with jazz", label="play_music"),
+    "several_cover": ask_cover(
+        DOMAIN, LABELS, label="other", count=3, style="polite", examples=["hm"], kind="multilabel"
+    ),
+    "several_analysis": ask_analysis(DOMAIN, LABELS, *SEVERAL, kind="multilabel"),
+    "entities": ask_entities(DOMAIN, TYPES, "play Blue by Joni at six"),
+    "entities_said_twice": ask_entities(DOMAIN, TYPES, "play Blue by Blue"),
+    "entities_by_examples": ask_entities(DOMAIN, TYPES, "Blue", examples=[(TAGGED[0].text, BLUE)]),
+    "verdict": ask_verdict(DOMAIN, TYPES, "play Blue by Joni", words="Blue", label="title"),
+    "entities_cover": ask_cover(
+        DOMAIN, TYPES, label="title", count=3, style="short", examples=["play Blue"], kind="ner"
+    ),
+    "entities_analysis": ask_analysis(DOMAIN, TYPES, TAGGED[:1], TAGGED[1:], kind="ner"),
+    "entities_texts": ask_texts(ANALYSIS, SAID, hard=1, easy=1, kind="ner"),
 }
 
 
@@ -74,10 +129,10 @@ def test_the_embedded_teacher_was_trained_on_these_words() -> None:
 
 
 def test_every_prompt_of_a_task_starts_with_the_same_head() -> None:
-    opening = head(DOMAIN, LABELS)
+    heads = tuple(head(DOMAIN, about, kind) for about in (LABELS, TYPES) for kind in WORDINGS)
     for name, messages in PROMPTS.items():
         first = messages if name == "cover" else messages[:1]
-        assert all(m.role == "user" and m.content.startswith(opening) for m in first)
+        assert all(m.role == "user" and m.content.startswith(heads) for m in first)
 
 
 def test_writing_goes_on_in_the_conversation_of_the_analysis() -> None:

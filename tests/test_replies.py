@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from evokd.answers import Span
 from evokd.examples import is_unicode
-from evokd.replies import MAX_TEXT, Texts, parse_hard_easy, parse_list, parse_patterns
+from evokd.replies import (
+    MAX_TEXT,
+    Entities,
+    Texts,
+    parse_entities,
+    parse_hard_easy,
+    parse_list,
+    parse_patterns,
+)
 from evokd.teacher import Written
 
 
@@ -141,6 +151,61 @@ def test_too_long_texts_are_left_out() -> None:
         ("cover", fits),
         ("cover", "z"),
     )
+
+
+TEXT = "play the Blue album by Blue, the band"
+
+
+@pytest.mark.parametrize(
+    ("items", "spans"),
+    [
+        ([], []),
+        ([("Blue", "title"), ("Blue", "artist")], [(9, 13, "title"), (23, 27, "artist")]),
+        ([("Blue", "artist", 2)], [(23, 27, "artist")]),
+        ([("Blue", "artist", 2), ("Blue", "title")], [(9, 13, "title"), (23, 27, "artist")]),
+        ([("the  band", "artist")], [(29, 37, "artist")]),
+        ([("Blue album", "title"), ("album by", "title")], [(9, 19, "title")]),
+    ],
+)
+def test_entities_are_found_in_the_text(items: list[Any], spans: list[Any]) -> None:
+    said = [dict(zip(("text", "type", "nth"), item, strict=False)) for item in items]
+    made = parse_entities(reply(json.dumps(said)), TEXT, ["title", "artist"])
+    assert made == Entities(tuple(Span(*span) for span in spans))
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ([{"text": "Blu", "type": "title"}], "not in the text"),
+        ([{"text": "", "type": "title"}], "not in the text"),
+        ([{"text": "Blue", "type": "title", "nth": 3}], "not in the text"),
+        ([{"text": "Blue", "type": "label"}], "unknown type"),
+        ([{"text": "Blue", "type": "title", "nth": 0}], "wrong shape"),
+        ([{"text": "Blue", "type": "title", "sure": True}], "wrong shape"),
+        (["Blue"], "wrong shape"),
+        ([{"text": 3, "type": "title"}], "wrong shape"),
+    ],
+)
+def test_refused_entities(items: list[Any], reason: str) -> None:
+    made = parse_entities(reply(json.dumps(items)), TEXT, ["title", "artist"])
+    assert made == Entities(reject=reason)  # type: ignore[arg-type]
+
+
+@given(
+    st.text(st.sampled_from("ab 'é周杰🎵.-\n")).map(str.strip).filter(bool),
+    st.lists(
+        st.tuples(st.text(st.sampled_from("ab 'é周杰🎵.-"), max_size=4), st.sampled_from("xy"))
+    ),
+)
+def test_entities_of_any_reply_lie_in_the_text_and_give_back_their_words(
+    text: str, items: list[tuple[str, str]]
+) -> None:
+    said = json.dumps([{"text": words, "type": kind} for words, kind in items])
+    made = parse_entities(reply(said), text, ["x", "y"])
+    words = {" ".join(w.split()) for w, _ in items}
+    assert all(" ".join(text[s.start : s.end].split()) in words for s in made.spans)
+    assert all(a.end <= b.start for a, b in zip(made.spans, made.spans[1:], strict=False))
+    assert not (made.reject and made.spans)
 
 
 def test_duplicates_are_kept_for_curation_to_count() -> None:

@@ -99,6 +99,17 @@ def test_label_weights_decide_between_labels(
     assert set(answers(trained, texts)) == {wins}
 
 
+@pytest.mark.parametrize(("yes", "no"), [(9.0, 1.0), (0.1, 0.9)])
+def test_weights_of_examples_decide_between_examples(
+    settings: StudentSettings, yes: float, no: float
+) -> None:
+    texts, _ = make_texts(8, seed=5)
+    rows = [Example(text, label) for text in texts for label in ("yes", "no")]
+    each = [yes if row.label == "yes" else no for row in rows]
+    trained = fit(rows, ["yes", "no"], settings, epochs=1, seed=0, example_weights=each)
+    assert set(answers(trained, texts)) == {"yes" if yes > no else "no"}
+
+
 def test_the_teachers_probabilities_are_learnt(settings: StudentSettings) -> None:
     sure = settings.model_copy(update={"soft": 1.0})
     soft = (0.1, 0.2, 0.3, 0.4)

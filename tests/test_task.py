@@ -114,7 +114,7 @@ def test_an_unknown_key_names_the_known_ones(
         ({"name": "a/b"}, "name: "),
         ({"name": "../up"}, "name: "),
         ({"domain": ""}, "domain: "),
-        ({"kind": "ner"}, "kind: "),
+        ({"kind": "regression"}, "kind: "),
         ({"labels": {"one": "is too few"}}, "labels: "),
         ({"labels": ["music", "alarm"]}, "labels: "),
         ({"labels": {"music": "", " alarm": ""}}, "one line without spaces at its ends"),

@@ -110,7 +110,7 @@ def export_tiny(
     return export_student(
         root,
         texts=texts,
-        labels_of_texts=labels,
+        answers=labels,
         torch_probabilities=torch_probabilities(root, texts),
         meta=meta(),
         options=ExportOptions(rungs=rungs, force=force, half=half),

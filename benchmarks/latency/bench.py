@@ -43,6 +43,7 @@ from benchmarks.latency.scenarios import (
     server,
     single_stream,
 )
+from evokd.answers import names_in
 from evokd.cpus import cpu_model
 from evokd.errors import InputError
 from evokd.examples import Example
@@ -85,13 +86,15 @@ def measure(
     rows = {name: opened() for name, opened in student_rows(student, threads=threads).items()}
     rows |= teacher_rows(task, teacher)
     made = _timed(rows, mixed, plan=plan, clock=clock, watch=watch)
-    known = [e for e in material.labelled if e.label in task.names]
+    names = set(task.names)
+    known = [e for e in material.labelled if names.issuperset(names_in(e.label, task.kind))]
     made |= _of_predictor(student, mixed, threads=threads, clock=clock)
     made |= {
         "accuracy": _accuracies(rows, known, made, plan=plan),
         "labels_by": material.labels_by,
         "texts": len(mixed),
         "labels": len(task.names),
+        "kind": task.kind,
         "threads": threads,
         "cpu": cpu_model(),
         "teacher": teacher.name,
@@ -122,7 +125,7 @@ def _of_predictor(
     from serving.predictor import open_predictor
 
     predictor = open_predictor(student, threads=threads)
-    lengths = [len(window.ids) for text in texts for window in predictor.split(text)]
+    lengths = [len(window) for text in texts for window in predictor.split(text).windows]
     return {
         "served": "int8" if read_manifest(student).serve == INT8 else "onnx",
         "mean_tokens": sum(lengths) / len(texts),
@@ -158,7 +161,7 @@ def _timed(
         if row.forget:
             streams[name]["cold"] = cold(row.one, row.forget, texts, plan=plan, clock=clock)
         made["latency_ms"][name] = streams[name]
-        made["throughput"][name] = offline(row.labels, texts, plan=plan, clock=clock, one=one)
+        made["throughput"][name] = offline(row.answers, texts, plan=plan, clock=clock, one=one)
         made["server"][name] = {
             load: server(row.one, texts, share=share, one=one, seconds=plan.server, clock=clock)
             for load, share in LOADS.items()
@@ -170,7 +173,7 @@ def _timed(
 def _accuracies(
     rows: Mapping[str, Row], known: Sequence[Example], made: Mapping[str, Any], *, plan: Plan
 ) -> dict[str, Any]:
-    """Return the share of right labels and the texts of each row, slow ones on fewer texts."""
+    """Return the share of right answers and the texts of each row, slow ones on fewer texts."""
     found: dict[str, Any] = dict.fromkeys(TITLES)
     for name, row in rows.items():
         rate = made["throughput"][name]["texts_per_second"] or math.inf
@@ -178,8 +181,8 @@ def _accuracies(
         some = spread(known, most)
         if len(some) < min(LEAST_SCORED, plan.scored) or not some:
             continue
-        said = row.labels([e.text for e in some])
-        right = sum(label == e.label for label, e in zip(said, some, strict=True))
+        said = row.answers([e.text for e in some])
+        right = sum(answer == e.label for answer, e in zip(said, some, strict=True))
         found[name] = {"accuracy": right / len(some), "texts": len(some)}
     return found
 

@@ -43,7 +43,7 @@ def repaid(made: Mapping[str, Any], run_seconds: float | None) -> dict[str, Any]
     Against the teacher's quicker way to answer, the beginning of its prompt in memory.
     """
     rows = made["latency_ms"]
-    ways = {name: rows[name]["p50"] for name in TEACHER}
+    ways = {name: rows[name]["p50"] for name in TEACHER if rows[name]}
     if run_seconds is None:
         return {"break_even_requests": None, "break_even": None}
     way = min(ways, key=lambda name: ways[name])

@@ -28,7 +28,7 @@ TITLES = {
     "int8": "student, INT8",
     "nano": "nano student, INT8",
     "teacher_score": "teacher, scores the labels",
-    "teacher_generate": "teacher, writes the label",
+    "teacher_generate": "teacher, writes the answer",
 }
 TEACHER = ("teacher_score", "teacher_generate")
 
@@ -39,13 +39,14 @@ class Row:
 
     Attributes:
         one: answers one text.
-        labels: the labels of many texts, answered together; "" where it said none of them.
+        answers: the answers of many texts, answered together, as `evokd.answers` writes them; ""
+            where it said none that can be.
         forget: makes it forget what it keeps from one answer to the next; None where that is
             nothing, or out of reach.
     """
 
     one: Answer
-    labels: Callable[[Sequence[str]], list[str]]
+    answers: Callable[[Sequence[str]], list[str]]
     forget: Callable[[], object] | None = None
 
 
@@ -64,12 +65,30 @@ def student_rows(folder: Path, *, threads: int) -> dict[str, Callable[[], Row]]:
 
 
 def teacher_rows(task: Task, teacher: Teacher) -> dict[str, Row]:
-    """Return the teacher's rows: the label of highest probability, and the name written out."""
-    from evokd.labelling import label_requests
-    from evokd.teacher import Generate, Message, Score
+    """Return the ways in which the teacher answers, by the kind of task.
+
+    One label: the one of highest probability, and the name written out. Any number of labels: a
+    yes or no for each. Entities: written out as the loop asks for them.
+    """
+    from evokd.teacher import Message, Score
 
     def forget() -> object:
         return teacher.score([Score((Message("user", "Say a or b."),), ("a", "b"))])
+
+    ways = {"classification": _names, "multilabel": _yes_or_no, "ner": _entities}
+    reach = None if task.teacher.remote else forget
+    return {
+        name: Row(lambda text, answers=answers: answers([text]), answers, reach)  # type: ignore[misc]
+        for name, answers in ways[task.kind](task, teacher).items()
+    }
+
+
+AnswerAll = Callable[[Sequence[str]], list[str]]
+
+
+def _names(task: Task, teacher: Teacher) -> dict[str, AnswerAll]:
+    from evokd.labelling import label_requests
+    from evokd.teacher import Generate
 
     def score(texts: Sequence[str]) -> list[str]:
         said = teacher.score(label_requests(task, texts, task.names))
@@ -81,11 +100,47 @@ def teacher_rows(task: Task, teacher: Teacher) -> dict[str, Row]:
         said = [reply.text.strip() for reply in teacher.generate(greedy)]
         return [text if text in task.names else "" for text in said]
 
-    reach = None if task.teacher.remote else forget
-    return {
-        "teacher_score": Row(lambda text: score([text]), score, reach),
-        "teacher_generate": Row(lambda text: write([text]), write, reach),
-    }
+    return {"teacher_score": score, "teacher_generate": write}
+
+
+def _yes_or_no(task: Task, teacher: Teacher) -> dict[str, AnswerAll]:
+    from evokd.answers import write_labels
+    from evokd.prompts import YES_NO, ask_applies
+    from evokd.teacher import Score
+
+    def score(texts: Sequence[str]) -> list[str]:
+        asked = [
+            Score(ask_applies(task.domain, task.labels, text, label=name), YES_NO)
+            for text in texts
+            for name in task.names
+        ]
+        yes = iter([s.logprobs[0] >= s.logprobs[1] for s in teacher.score(asked)])
+        return [write_labels([name for name in task.names if next(yes)]) for _ in texts]
+
+    return {"teacher_score": score}
+
+
+def _entities(task: Task, teacher: Teacher) -> dict[str, AnswerAll]:
+    from evokd.answers import write_spans
+    from evokd.kinds.entities import MOST
+    from evokd.prompts import ask_entities
+    from evokd.replies import parse_entities
+    from evokd.teacher import Generate, grammar
+
+    def asked(text: str) -> Generate:
+        return Generate(
+            ask_entities(task.domain, task.labels, text),
+            temperature=0,
+            max_tokens=task.teacher.max_tokens,
+            grammar=grammar.spans_of(text, task.names, MOST),
+        )
+
+    def write(texts: Sequence[str]) -> list[str]:
+        said = teacher.generate([asked(text) for text in texts])
+        found = [parse_entities(w, t, task.names) for w, t in zip(said, texts, strict=True)]
+        return ["" if one.reject else write_spans(one.spans) for one in found]
+
+    return {"teacher_generate": write}
 
 
 def teachers_task(
@@ -96,16 +151,12 @@ def teachers_task(
     Args:
         labels: only the first so many.
     """
+    from evokd.finished import task_of
     from evokd.settings import TeacherSettings
-    from evokd.task import DataFiles, Task
 
-    return Task(
-        name=manifest.name,
-        domain=manifest.domain,
-        labels=dict(list(manifest.labels.items())[:labels]),
-        data=DataFiles(seed=Path("none")),
-        teacher=TeacherSettings(model=teacher, threads=threads),
-    )
+    first = dict(list(manifest.labels.items())[:labels])
+    asked = TeacherSettings(model=teacher, threads=threads)
+    return task_of(manifest).model_copy(update={"labels": first, "teacher": asked})
 
 
 def size_on_disk(name: str, folder: Path, teacher: str) -> float | None:
@@ -124,7 +175,7 @@ def size_on_disk(name: str, folder: Path, teacher: str) -> float | None:
 
 
 def overhead(
-    predictor: Predictor,
+    predictor: Predictor[Any],
     texts: Sequence[str],
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -134,7 +185,7 @@ def overhead(
     Both are measured within the same call: tokenising, feeds, softmax and the answer's shape
     against the run itself. Medians over the texts. The predictor is of no other use afterwards.
     """
-    session = predictor._session = _Stopwatch(predictor._session, clock)
+    session = predictor.session = _Stopwatch(predictor.session, clock)
     inside, outside = [], []
     for text in [*texts[:WARM_UP], *texts]:
         session.seconds, start = 0.0, clock()
@@ -174,22 +225,31 @@ def _files(folder: Path) -> dict[str, tuple[Path, str | None]]:
 
 
 def _torch(folder: Path, threads: int) -> Row:
-    from evokd.student import load_student
+    from evokd.finished import kind_served
+    from serving.layout import read_manifest
 
-    student = load_student(folder, device="cpu", threads=threads)
+    manifest = read_manifest(folder)
+    if manifest.kind == "ner":
+        from evokd.tagging import load_tagger as load
+    else:
+        from evokd.student import load_student as load
+    student, kind = load(folder, device="cpu", threads=threads), kind_served(manifest)
 
-    def labels(texts: Sequence[str]) -> list[str]:
-        return [student.labels[int(i)] for i in student.predict(texts).argmax(axis=1)]
+    def answers(texts: Sequence[str]) -> list[str]:
+        return [one.predicted for one in kind.predictions(student.predict(texts))]
 
-    return Row(lambda text: student.predict([text]), labels)
+    return Row(lambda text: student.predict([text]), answers)
 
 
 def _onnx(folder: Path, file: str | None, threads: int) -> Row:
+    from evokd.finished import kind_served
+    from serving.layout import read_manifest
     from serving.predictor import open_predictor
 
     predictor = open_predictor(folder, file=file, threads=threads)
+    kind = kind_served(read_manifest(folder))
 
-    def labels(texts: Sequence[str]) -> list[str]:
-        return [predictor.labels[int(i)] for i in predictor.probabilities(texts).argmax(axis=1)]
+    def answers(texts: Sequence[str]) -> list[str]:
+        return [one.predicted for one in kind.predictions(predictor.outputs(texts))]
 
-    return Row(lambda text: predictor.probabilities([text]), labels)
+    return Row(lambda text: predictor.outputs([text]), answers)

@@ -21,7 +21,7 @@ SHORT = {
 }
 WAYS = {
     "teacher_score": "the teacher scoring the labels",
-    "teacher_generate": "the teacher writing the label",
+    "teacher_generate": "the teacher writing the answer",
 }
 RANDOM = "The teacher's weights are random: its times are those of a model of its size, its answers"
 RANDOM += " mean nothing."
@@ -85,7 +85,7 @@ def told(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"INT8 takes {record['int8_over_torch']:.3f} of torch's time.")
     share = f"{record['predictor_overhead']:.1%}"
     lines.append(f"The predictor adds {share} to each run of the served model: tokens, softmax.")
-    lines += [_against(name, record) for name in WAYS]
+    lines += [_against(name, record) for name in WAYS if record["latency_ms"][name]]
     return [*lines, break_even(record)] if record["break_even"] else lines
 
 

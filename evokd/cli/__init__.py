@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evokd import __version__
-from evokd.cli import check, distil, use
+from evokd.cli import check, compare, distil, plan, use, why
 from evokd.errors import EvokdError
 
 app = typer.Typer(
@@ -29,6 +29,9 @@ Nothing leaves this machine.""",
 distil.register(app)
 use.register(app)
 check.register(app)
+compare.register(app)
+plan.register(app)
+why.register(app)
 
 
 def _version(wanted: bool) -> None:

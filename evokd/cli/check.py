@@ -50,7 +50,7 @@ def doctor(
         for finding in examine(teacher):
             findings.append(finding)
             status.update(f"looked at {finding.topic}, going on")
-    console.print(_table(findings))
+    console.print(findings_table(findings))
     state = worst(findings)
     if json_file is not None:
         rows = [asdict(finding) for finding in findings]
@@ -62,7 +62,8 @@ def doctor(
     raise typer.Exit(state == "wrong")
 
 
-def _table(findings: Iterable[Finding]) -> Table:
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """Return a table of findings: state, topic, what is said and what to do."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

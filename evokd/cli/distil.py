@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +19,34 @@ Set = Annotated[
 ]
 
 
-def demo(out: Out = None, change: Set = None) -> None:
-    """Distil the built-in task with the built-in teacher: the whole job on this machine.
+class DemoTask(StrEnum):
+    """The built-in tasks."""
 
-    Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
+    INTENTS = "intents"
+    SLOTS = "slots"
+
+
+def demo(
+    out: Out = None,
+    change: Set = None,
+    task: Annotated[
+        DemoTask, typer.Option("--task", help="Sort requests by intent, or tag their slots.")
+    ] = DemoTask.INTENTS,
+) -> None:
+    """Distil a built-in task with the built-in teacher: the whole job on this machine.
+
+    `intents` sorts requests to a voice assistant into nine classes, `slots` tags eight types of
+    entities in them, each from **one example a label**. Needs no network, no GPU and no other
     model. Stop it with Ctrl-C and start it again: it goes on where it was.
 
         evokd demo --out runs/demo
+
+        evokd demo --task slots --out runs/slots
     """
     from evokd.task import demo_task
 
-    _run(demo_task(change or ()), out or Path("runs/demo"))
+    loaded = demo_task(change or (), name=task.value)
+    _run(loaded, out or Path("runs") / loaded.name)
 
 
 def run(

@@ -166,9 +166,10 @@ def show_scores(scores: Scores) -> None:
         table.add_row(Text(label), *shown, str(part["support"]))
     console = Console(highlight=False)
     console.print(table)
-    ece = "" if scores.ece is None else f", calibration error {scores.ece:.3f}"
+    more = "" if scores.confusion else f", micro F1 {scores.micro_f1:.4f}"
+    more += "" if scores.ece is None else f", calibration error {scores.ece:.3f}"
     console.print(
-        f"{scores.n} texts: accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}{ece}"
+        f"{scores.n} texts: accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}{more}"
     )
 
 

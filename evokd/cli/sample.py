@@ -42,6 +42,8 @@ loop:
   hard: 4                     # texts asked for that the student should get wrong
   easy: 2                     # and right, so that it does not forget
   cover: 40                   # texts a label before the first feedback
+
+# budget: {tokens: 300000}    # the loop stops there, cleanly; also: minutes, examples (kept texts)
 """
 
 SEED = """\

@@ -33,53 +33,71 @@ class Exporter(StrEnum):
 
 def predict(
     student: Student,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts to label.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts to answer for.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line, with all probabilities.")
+        bool, typer.Option("--json", help="One JSON object a line, with all that is known.")
     ] = False,
 ) -> None:
-    """Label texts with a finished student, as the service would.
+    """Answer for texts with a finished student, as the service would.
 
-    evokd predict runs/demo/student "wake me at six" "two pizzas, please"
+        evokd predict runs/demo/student "wake me at six" "two pizzas, please"
+
+    Of entities one a line: where it begins and ends, its type, how sure, and its words.
     """
     import json
 
+    from serving.messages import Question, shape
     from serving.predictor import open_predictor
 
-    for text, answer in zip(texts, open_predictor(student).predict(texts), strict=True):
+    for text, said in zip(texts, open_predictor(student).predict(texts), strict=True):
         if as_json:
-            record = {"text": text, "label": answer.label, "probabilities": answer.probabilities}
+            record = {"text": text, **shape(said, Question(text="")).model_dump()}
             typer.echo(json.dumps(record, ensure_ascii=False))
         else:
-            typer.echo(f"{answer.label}  {answer.score:.3f}  {text}")
+            typer.echo("\n".join(_lines(text, said)))
+
+
+def _lines(text: str, said: Any) -> list[str]:
+    """Return an answer as a person reads it."""
+    from serving.predictor import Entities, LabelSet
+
+    if isinstance(said, Entities):
+        found = [f"  {e.start}-{e.end}  {e.label}  {e.score:.3f}  {e.text}" for e in said.entities]
+        return [text, *(found or ["  no entities"])]
+    if isinstance(said, LabelSet):
+        given = [f"{name} {said.probabilities[name]:.3f}" for name in said.labels]
+        return [f"{', '.join(given) or 'no label'}  {text}"]
+    return [f"{said.label or 'no label'}  {said.score:.3f}  {text}"]
 
 
 def evaluate(
     student: Student,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled texts: .jsonl or .csv.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled texts, such as .jsonl or .csv.")
+    ],
     full_precision: Annotated[
         bool, typer.Option("--full-precision", help="Score the fp32 file, not the served one.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All scores as JSON.")] = False,
 ) -> None:
-    """Score a student on labelled texts: accuracy, macro F1, and each label.
+    """Score a student on labelled texts: accuracy, macro F1, and each label or type of entity.
 
-    evokd evaluate runs/demo/student my/test.jsonl
+        evokd evaluate runs/demo/student my/test.jsonl
+
+    Accuracy is the share of texts whose whole answer is right.
     """
     import json
 
     from evokd.cli.live import show_scores
+    from evokd.finished import scores_served
     from evokd.formats import read_examples
-    from evokd.scores import score
     from serving.layout import ONNX, read_manifest
     from serving.predictor import open_predictor
 
-    labels = list(read_manifest(student).labels)
-    examples = read_examples(file, labels)
+    manifest = read_manifest(student)
+    examples = read_examples(file, list(manifest.labels), manifest.kind)
     predictor = open_predictor(student, file=ONNX if full_precision else None)
-    said = predictor.probabilities([e.text for e in examples])
-    answers = [labels[int(i)] for i in said.argmax(axis=1)]
-    scores = score([e.label for e in examples], answers, labels, said)
+    scores = scores_served(manifest, predictor, examples)
     if as_json:
         typer.echo(json.dumps(scores.to_dict(), indent=2))
     else:

@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from evokd.answers import KindName, Span, names_in, write_labels, write_spans
 from evokd.errors import InputError
 from evokd.examples import Example, is_unicode
-from evokd.formats import csv, jsonl
+from evokd.formats import conll, csv, entities, jsonl
 
 # A reader yields (line number, record) and raises InputError naming file and line.
-Reader = Callable[[Path], Iterator[tuple[int, dict[str, object]]]]
-READERS: dict[str, Reader] = {".jsonl": jsonl.read, ".csv": csv.read, ".tsv": csv.read}
+Record = dict[str, object]
+Reader = Callable[[Path], Iterator[tuple[int, Record]]]
+READERS: dict[str, Reader] = {
+    ".jsonl": jsonl.read,
+    ".csv": csv.read,
+    ".tsv": csv.read,
+    ".conll": conll.read,
+    ".iob": conll.read,
+    ".bio": conll.read,
+}
+_aside = logging.getLogger("evokd").warning  # stderr, where nothing is set up
 
 
-def read_examples(path: Path, labels: Collection[str]) -> list[Example]:
-    """Read labelled texts.
+def read_examples(
+    path: Path,
+    labels: Collection[str],
+    kind: KindName = "classification",
+    *,
+    note: Callable[[str], None] = _aside,
+) -> list[Example]:
+    """Read labelled texts; labels are written as `evokd.answers` says.
+
+    Args:
+        labels: the task's labels, or its types of entities.
+        note: hears one line where tags had to be repaired; see `evokd.formats.tags`.
 
     Raises:
         InputError: naming file and line, for a missing or unreadable file, a record without a
-            text or label, a label that the task lacks, or a file without records.
+            text or an answer of this kind, a label that the task lacks, entities that cannot be
+            (see `evokd.formats.entities.read`), or a file without records.
     """
+    rows = list(_records(path))
     made = []
-    for line, record in _records(path):
-        text = _text(path, line, record)
-        label = record.get("label")
-        if not isinstance(label, str) or not label:
-            raise InputError(f'{path}, line {line}: no "label"', "give every text one label")
-        if label not in labels:
-            raise InputError(
-                f"{path}, line {line}: label {label!r} is not in the task",
-                f"the task's labels are: {', '.join(labels)}",
-            )
-        made.append(Example(text, label))
+    for line, record in rows:
+        where = f"{path}, line {line}"
+        text = _text(where, record)
+        example = Example(text.strip(), ANSWERS[kind](where, record, text))
+        for name in names_in(example.label, kind):
+            if name not in labels:
+                raise InputError(
+                    f"{where}: label {name!r} is not in the task",
+                    f"the task's labels are: {', '.join(labels)}",
+                )
+        made.append(example)
+    if kind == "ner":
+        entities.report(path, rows, note)
     return made
 
 
 def read_texts(path: Path) -> list[str]:
     """Read texts without regard to labels; see `read_examples` for errors."""
-    return [_text(path, line, record) for line, record in _records(path)]
+    return [_text(f"{path}, line {line}", record).strip() for line, record in _records(path)]
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+def _label(where: str, record: Record, text: str) -> str:
+    label = record.get("label")
+    if not isinstance(label, str) or not label:
+        raise InputError(f'{where}: no "label"', "give every text one label")
+    return label
+
+
+def _labels(where: str, record: Record, text: str) -> str:
+    labels = record.get("labels")
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        raise InputError(
+            f'{where}: no "labels"', "give every text a list of labels, [] if none applies"
+        )
+    return write_labels(labels)
+
+
+def _spans(where: str, record: Record, text: str) -> str:
+    """Return the answer for the text without white space at its ends."""
+    lead = len(text) - len(text.lstrip())
+    spans = entities.read(where, record, text)
+    return write_spans(Span(s.start - lead, s.end - lead, s.label) for s in spans)
+
+
+ANSWERS: dict[KindName, Callable[[str, Record, str], str]] = {
+    "classification": _label,
+    "multilabel": _labels,
+    "ner": _spans,
+}
+
+
+def _records(path: Path) -> Iterator[tuple[int, Record]]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
@@ -63,13 +118,16 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         raise InputError(f"{path}: holds no examples", "add at least one line")
 
 
-def _text(path: Path, line: int, record: dict[str, object]) -> str:
+def _text(where: str, record: Record) -> str:
+    """Return a record's text as it stands, or its tokens with a space between any two."""
     text = record.get("text")
+    if text is None and "tokens" in record:
+        text = " ".join(filter(None, entities.words(where, record)))
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'{path}, line {line}: no "text"', "give every record a text")
+        raise InputError(f'{where}: no "text"', "give every record a text")
     if not is_unicode(text):
-        raise InputError(f"{path}, line {line}: half of a character", "write it whole or drop it")
-    return text.strip()
+        raise InputError(f"{where}: half of a character", "write it whole or drop it")
+    return text
 
 
 def _undecodable(path: Path) -> int:

@@ -1,13 +1,22 @@
-"""JSON lines, the canonical form: {"text": ..., "label": ...} a line; empty lines are skipped."""
+"""JSON lines, the canonical form; empty lines are skipped.
+
+A line is {"text", "label"}, {"text", "labels": [...]} or {"text", "entities": [{"start", "end",
+"label"}]}; the last with offsets in code points, the end exclusive. Of entities, the fields tokens
+and tags (or ner_tags) with or without a text are read too.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+from evokd.answers import KindName, read_labels, read_spans
 from evokd.errors import InputError
 from evokd.examples import Example
+
+SAMPLE = 'write one object a line, such as {"text": "..."}'
 
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
@@ -19,19 +28,22 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as broken:
-                raise InputError(
-                    f"{path}, line {number}: not JSON", 'write {"text": "...", "label": "..."}'
-                ) from broken
+                raise InputError(f"{path}, line {number}: not JSON", SAMPLE) from broken
             if not isinstance(record, dict):
-                raise InputError(
-                    f"{path}, line {number}: not an object",
-                    'write {"text": "...", "label": "..."}',
-                )
+                raise InputError(f"{path}, line {number}: not an object", SAMPLE)
             yield number, record
 
 
-def write(examples: Iterable[Example]) -> str:
-    """Return examples as JSON lines that `read` gives back equal."""
-    return "".join(
-        json.dumps({"text": e.text, "label": e.label}, ensure_ascii=False) + "\n" for e in examples
-    )
+def write(examples: Iterable[Example], kind: KindName = "classification") -> str:
+    """Return examples as JSON lines that `read_examples` gives back equal."""
+    rows = ({"text": e.text} | _answer(e.label, kind) for e in examples)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _answer(answer: str, kind: KindName) -> dict[str, object]:
+    """Return the field of an answer."""
+    if kind == "multilabel":
+        return {"labels": list(read_labels(answer))}
+    if kind == "ner":
+        return {"entities": [asdict(span) for span in read_spans(answer)]}
+    return {"label": answer}

@@ -74,7 +74,8 @@ class Written:
     """A sampled reply.
 
     Attributes:
-        finish: "stop" when the model ended its turn, "length" when it was cut.
+        finish: "stop" when the model ended its turn, "length" when it was cut, "budget" when it
+            was never asked because the run's budget was spent.
         tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
         tokens_out: tokens sampled.
         decoded: tokens that went through the model for this request, a shared prefix counted
@@ -82,7 +83,7 @@ class Written:
     """
 
     text: str
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "budget"]
     tokens_in: int
     tokens_out: int
     decoded: int
@@ -93,7 +94,8 @@ class Scored:
     """Log-probabilities of the choices, in their order, end of turn included.
 
     Attributes:
-        logprobs: nats, of the whole choice; less those of the baseline, where there is one.
+        logprobs: nats, of the whole choice; less those of the baseline, where there is one. Empty
+            when it was never asked because the run's budget was spent.
         tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
         tokens_out: tokens of the choices that were worked out.
         decoded: tokens that went through the model for this request, a shared prefix and a

@@ -10,11 +10,14 @@ long a string grows is the business of `Generate.max_tokens`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from os.path import commonprefix
 
 MOST = 1000  # repetitions that llama.cpp counts, with others around them
+UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+"""Letters of Thai, Lao, Burmese, Khmer, kana and Han: scripts without blanks between words."""
 BLANK = r'blank ::= " "? | "\n" [ \t]{0,8}'
 STRING = r"""
 string ::= "\"" first letter* "\""
@@ -52,6 +55,27 @@ def hard_easy(hard: int, easy: int) -> str:
     return "\n".join([root, BLANK, STRING])
 
 
+def labelled(hard: int, easy: int, labels: Sequence[str]) -> str:
+    """Return the grammar of `hard_easy` whose items are {"text": ..., "class": one of the labels}.
+
+    Raises:
+        ValueError: without labels, or with one that holds half a character.
+    """
+    named = [json.dumps(label, ensure_ascii=False) for label in labels]
+    item = _object(['"\\"text\\":" blank string', '"\\"class\\":" blank class'])
+    parts = [("hard", hard), ("easy", easy)]
+    members = [f'"\\"{key}\\":" blank {_list("item", min(n, 1), n)}' for key, n in parts]
+    rules = [f"root ::= {_object(members)}", f"item ::= {item}", _choice("class", named)]
+    return "\n".join([*rules, BLANK, STRING])
+
+
+def attributes(most: int) -> str:
+    """Return the grammar of topics, styles and speakers: an object of lists of 1 to `most`."""
+    keys = ("topics", "styles", "speakers")
+    members = [f'"\\"{key}\\":" blank {_list("string", 1, most)}' for key in keys]
+    return "\n".join([f"root ::= {_object(members)}", BLANK, STRING])
+
+
 def spans(types: Sequence[str], most: int) -> str:
     """Return the grammar of a JSON list of 0 to `most` {"text": ..., "type": ...}.
 
@@ -62,6 +86,49 @@ def spans(types: Sequence[str], most: int) -> str:
     span = _object(['"\\"text\\":" blank string', '"\\"type\\":" blank type'])
     rules = [f"root ::= {_list('span', 0, most)}", f"span ::= {span}", _choice("type", named)]
     return "\n".join([*rules, BLANK, STRING])
+
+
+def spans_of(text: str, types: Sequence[str], most: int) -> str:
+    """Return the grammar of 0 to `most` entities whose words are copied from the text.
+
+    Each is {"text": ..., "type": ...}, with "nth" as a third member where the text says a word
+    twice. An entity begins and ends with a piece of the text (see `pieces`); white space is one
+    blank.
+
+    Raises:
+        ValueError: without types, or with one that holds half a character.
+    """
+    named = [json.dumps(kind, ensure_ascii=False) for kind in types]
+    words = [part for part in pieces(text) if not part.isspace()]
+    nth = ' (blank "," blank "\\"nth\\":" blank [1-9])?' if len({*words}) < len(words) else ""
+    members = ['"\\"text\\":" blank "\\"" words "\\""', f'"\\"type\\":" blank type{nth}']
+    span = _object(members)
+    rules = [f"root ::= {_list('span', 0, most)}", f"span ::= {span}", _choice("type", named)]
+    return "\n".join([*rules, *_words(text), BLANK])
+
+
+def pieces(text: str) -> list[str]:
+    """Return what an entity may begin and end with, and the white space between.
+
+    Words, single signs, and each letter of a script that is written without blanks.
+    """
+    return re.findall(rf"\s+|{UNSPACED}|(?:(?!{UNSPACED})\w)+|[^\w\s]", text)
+
+
+def _words(text: str) -> list[str]:
+    """Return the rules of all runs of pieces: rule i takes piece i, and then perhaps more."""
+    parts = [" " if part.isspace() else part for part in pieces(text.strip())]
+    starts = [i for i, part in enumerate(parts) if part != " "]
+    if not starts:
+        raise ValueError("a text without words has no entities")
+    rules = [f"words ::= {' | '.join(f'word-{i}' for i in starts)}"]
+    for here, after in zip(starts, [*starts[1:], None], strict=True):
+        rule = f"word-{here} ::= {_literal(json.dumps(parts[here], ensure_ascii=False)[1:-1])}"
+        if after is not None:
+            gap = '" " ' if after - here > 1 else ""
+            rule += f" ({gap}word-{after})?"
+        rules.append(rule)
+    return rules
 
 
 def _list(item: str, least: int, most: int) -> str:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from scipy import sparse
-
-from evokd.examples import normalise, trigrams
+from evokd.examples import jaccard, normalise, trigrams
 
 SETS = ("snips_raw", "clinc150", "massive_en", "banking77")
 TRAINED = ("snips_raw", "clinc150", "massive_en")
@@ -73,7 +72,7 @@ def read_rows(data: Path) -> tuple[list[Row], int]:
 
     Returns the rows and the number of rows removed.
     """
-    guarded = list(_guarded_texts(data))
+    guarded = list(guarded_texts(data))
     rows = [
         Row(source, without_wake_word(row["text"]), row["label"], half(row["text"]))
         for source in SETS
@@ -96,23 +95,30 @@ def without_wake_word(text: str) -> str:
 
 
 def near_any(texts: Sequence[str], guarded: Sequence[str]) -> list[bool]:
-    """Say for each text whether it equals or nearly equals a guarded one (exact, not hashed)."""
-    vocabulary: dict[str, int] = {}
-    left, right = _grams(texts, vocabulary), _grams(guarded, vocabulary)
-    width = len(vocabulary)
-    a = _matrix(left, width)
-    b = _matrix(right, width).T.tocsr()
-    sizes_b = np.asarray(b.sum(axis=0)).ravel()
-    found: list[bool] = []
-    for start in range(0, a.shape[0], 500):
-        block = a[start : start + 500]
-        shared = (block @ b).tocoo()
-        sizes_a = np.asarray(block.sum(axis=1)).ravel()
-        union = sizes_a[shared.row] + sizes_b[shared.col] - shared.data
-        hit = np.zeros(block.shape[0], dtype=bool)
-        hit[shared.row[shared.data >= NEAR * union]] = True
-        found += hit.tolist()
-    return found
+    """Say for each text whether it equals or nearly equals a guarded one (exact, not hashed).
+
+    Of two near texts, even the few rarest 3-grams must have one in common (prefix filtering,
+    Bayardo et al. 2007): only such pairs are compared.
+    """
+    left, right = [*map(trigrams, texts)], [*map(trigrams, guarded)]
+    known = Counter(gram for grams in right for gram in grams)
+    index: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for grams in right:
+        for gram in _rarest(grams, known):
+            index[gram].append(grams)
+    return [
+        any(
+            jaccard(grams, other) >= NEAR
+            for other in {other for gram in _rarest(grams, known) for other in index.get(gram, ())}
+        )
+        for grams in left
+    ]
+
+
+def _rarest(grams: frozenset[str], known: Mapping[str, int]) -> list[str]:
+    """Return so many of the rarest that any set near to this one has one of them."""
+    ordered = sorted(grams, key=lambda gram: (known[gram], gram))
+    return ordered[: len(ordered) - math.ceil(NEAR * len(ordered) - 1e-9) + 1]
 
 
 def fine_labels(rows: Iterable[Row], *, part: str, unseen: bool) -> dict[str, dict[str, Label]]:
@@ -162,27 +168,22 @@ def _names(source: str) -> list[str]:
     return list(resource("definitions.json")[source]["labels"])  # type: ignore[index, call-overload]
 
 
-def _guarded_texts(data: Path) -> Iterable[str]:
+def guarded_texts(data: Path) -> Iterable[str]:
+    """Yield every dev and test text of all sets in the folder, and every text of the demo."""
     for folder in sorted(p for p in data.iterdir() if p.is_dir()):
         for path in sorted([*folder.glob("*dev.jsonl"), *folder.glob("*test.jsonl")]):
-            yield from (row["text"] for row in _jsonl(path) if row.get("text"))
+            yield from filter(None, map(_text, _jsonl(path)))
     demo = resources.files("evokd.demo")
-    for name in ("seed.jsonl", "dev.jsonl", "test.jsonl"):
-        lines = demo.joinpath(name).read_text(encoding="utf-8").splitlines()
-        yield from (json.loads(line)["text"] for line in lines if line.strip())
+    for part in (demo, demo.joinpath("slots")):
+        files = [f for f in part.iterdir() if f.name.endswith(".jsonl")] if part.is_dir() else []
+        for file in sorted(files, key=lambda f: f.name):
+            lines = file.read_text(encoding="utf-8").splitlines()
+            yield from (json.loads(line)["text"] for line in lines if line.strip())
 
 
-def _jsonl(path: Path) -> list[dict[str, str]]:
+def _text(row: dict[str, Any]) -> str:
+    return row.get("text") or " ".join(row.get("tokens", ()))
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-def _grams(texts: Sequence[str], vocabulary: dict[str, int]) -> list[list[int]]:
-    return [[vocabulary.setdefault(g, len(vocabulary)) for g in trigrams(t)] for t in texts]
-
-
-def _matrix(grams: list[list[int]], width: int) -> sparse.csr_matrix:
-    lengths = np.fromiter((len(g) for g in grams), dtype=np.int64, count=len(grams))
-    columns = np.fromiter((i for g in grams for i in g), dtype=np.int64, count=int(lengths.sum()))
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    values = np.ones(len(columns), dtype=np.float32)
-    return sparse.csr_matrix((values, columns, starts), shape=(len(grams), width))

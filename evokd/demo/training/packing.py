@@ -1,13 +1,15 @@
-"""Trees of conversations -> rows of tokens. A head is computed once for all its branches.
+"""Trees of conversations -> rows of tokens. What conversations have in common is computed once.
 
-In a row each branch sees its tree's head and itself, not its sisters, and its positions go on
-from the head's end. So a row trains many conversations at the cost of one head, and what the
-model computes is exactly what it would compute for each conversation alone.
+In a row each branch sees its tree's head, the stem (the words of the question) that it shares
+with others, and itself, not its sisters; its positions go on from what it sees. So a row trains
+many conversations at the cost of one head, and what the model computes is exactly what it would
+compute for each conversation alone.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,39 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evokd.demo.training.conversations import Corpus, Tree, make_tree
+from evokd.demo.training.conversations import make_tree
+from evokd.demo.training.drawing import Corpus
+from evokd.demo.training.turns import Branch, Tree
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-ANSWER_WEIGHT, LABEL_WEIGHT, QUESTION_WEIGHT = 1.0, 2.0, 0.1
+QUESTION_WEIGHT, QUESTIONS_LEARNED = 0.3, 0.15
+"""What is asked is learned too, a little, and in so many of the branches (the rest costs less)."""
+
+ANSWER_WEIGHT = 1.0
+EXACT = (
+    ("label", "To which class does", 3.0),
+    ("applies", "Answer with yes or no", 3.0),
+    ("verdict", "Answer with one of: right", 3.0),
+    ("entities", "Which entities are", 2.0),
+)
+"""Questions that have one right answer: name, words that only they have, weight of the answer."""
+
+
+STEM = re.compile(
+    r"\n(?:(?:To which class|Which entities) .*\nText:|Text: .*\n(?:Does the class|Is))(?= )"
+)
+"""The words with which the questions of several branches of a tree may begin alike."""
+
+FIELDS = 8  # of a row: tokens, positions, target, weight, answer, segment, stem, head
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A branch without its stem, in tokens: the weight of each as a target, its place in EXACT."""
+
+    ids: list[int]
+    weights: list[float]
+    exact: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +60,8 @@ class Batch:
     """Rows of tokens. `target[i, j]` follows `tokens[i, j]`; weight 0 means not learned.
 
     All of shape [rows, length] but `mask` [rows, 1, length, length] (true = may look). `answer`
-    numbers the label answers from 1 on, for the accuracy of whole answers; 0 elsewhere.
+    numbers the exact answers of a row, for the accuracy of whole ones: number * 4 + place in
+    EXACT, from 4 on; 0 elsewhere.
     """
 
     tokens: Tensor
@@ -79,66 +111,92 @@ class Packer(Dataset[Batch]):
         return stack([self._row(rng) for _ in range(self.rows)])
 
     def _row(self, rng: random.Random) -> np.ndarray:
-        """Return one row: [6, length] of tokens, positions, target, weight, answer, and segment.
-
-        The segment is tree * 64 + branch, where branch 0 is the head.
-        """
-        row = np.zeros((6, self.length), dtype=np.float64)
-        row[5] = -1
-        used, tree, answers = 0, 0, 0
+        """Return one row: [FIELDS, length], with the segments that a token may look at."""
+        row = np.zeros((FIELDS, self.length), dtype=np.float64)
+        row[5:] = -1
+        used, segment, answers = 0, 0, 0
         while used < self.length - 200:
             made = make_tree(self.corpus, rng)
-            head = self.tokenizer.encode(made.head).ids
+            head = self._encode(made.head)
             if used + len(head) > self.length * 2 // 3:
                 break
-            _put(row, used, head, 0, [0.0] * len(head), tree * 64)
-            first, used = len(head), used + len(head)
-            for number, branch in enumerate(made.branches, start=1):
-                ids, weights, is_label = self._branch(branch)
-                if used + len(ids) > self.length:
+            root = segment
+            _put(row, used, Part(head, [0.0] * len(head), None), (root, -1, -1), 0)
+            used, segment = used + len(head), segment + 1
+            for stem, parts in self._groups(made, rng):
+                if used + len(stem) + len(parts[0].ids) > self.length:
                     continue
-                _put(row, used, ids, first, weights, tree * 64 + number)
-                if is_label:
-                    answers += 1
-                    row[4, used : used + len(ids)] = answers * (row[3, used : used + len(ids)] >= 1)
-                used += len(ids)
-            tree += 1
+                shared = segment
+                _put(row, used, Part(stem, [0.0] * len(stem), None), (shared, -1, root), len(head))
+                used, segment = used + len(stem), segment + 1
+                for part in parts:
+                    if used + len(part.ids) > self.length:
+                        continue
+                    answers += part.exact is not None
+                    at = len(head) + len(stem)
+                    _put(row, used, part, (segment, shared, root), at, answers)
+                    used, segment = used + len(part.ids), segment + 1
         return row
 
-    def _branch(self, branch: tuple[tuple[str, bool], ...]) -> tuple[list[int], list[float], bool]:
-        """Return tokens, the weight of each token as a target, and whether it is a label's."""
-        is_label = "\nTo which class" in branch[0][0]
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).ids
+        return ids
+
+    def _groups(self, tree: Tree, rng: random.Random) -> list[tuple[list[int], list[Part]]]:
+        """Return the branches by stem, those without one alone, in any order."""
+        by_stem: dict[str, list[Branch]] = {}
+        for branch in tree.branches:
+            found = STEM.match(branch[0][0])
+            by_stem.setdefault(found[0] if found else "", []).append(branch)
+        groups = []
+        for stem, branches in by_stem.items():
+            parts = [self._part(branch, len(stem), rng) for branch in branches]
+            stem_ids = self._encode(stem)
+            groups += [(stem_ids, parts)] if stem else [([], [part]) for part in parts]
+        rng.shuffle(groups)
+        return groups
+
+    def _part(self, branch: Branch, stem: int, rng: random.Random) -> Part:
+        exact = next((i for i, (_, words, _) in enumerate(EXACT) if words in branch[0][0]), None)
+        answer = ANSWER_WEIGHT if exact is None else EXACT[exact][2]
+        question = QUESTION_WEIGHT if rng.random() < QUESTIONS_LEARNED else 0.0
         ids: list[int] = []
         weights: list[float] = []
-        for text, said in branch:
-            new = self.tokenizer.encode(text).ids
+        for number, (text, said) in enumerate(branch):
+            new = self._encode(text if number else text[stem:])
             ids += new
-            answer = LABEL_WEIGHT if is_label else ANSWER_WEIGHT
-            weights += [answer if said else QUESTION_WEIGHT] * len(new)
-        return ids, weights, is_label
+            weights += [answer if said else question] * len(new)
+        return Part(ids, weights, exact)
 
 
 def _put(
-    row: np.ndarray, at: int, ids: list[int], first: int, weights: list[float], segment: int
+    row: np.ndarray,
+    at: int,
+    part: Part,
+    seen: tuple[int, int, int],
+    first: int,
+    answers: int = 0,
 ) -> None:
-    end = at + len(ids)
-    row[0, at:end] = ids
-    row[1, at:end] = np.arange(first, first + len(ids))
+    """Write a part into the row: its segment, and the stem's and the head's that it sees."""
+    end = at + len(part.ids)
+    row[0, at:end] = part.ids
+    row[1, at:end] = np.arange(first, first + len(part.ids))
     # A token predicts the next one of its own segment; a segment's last token predicts nothing.
-    row[2, at : end - 1] = ids[1:]
-    row[3, at : end - 1] = weights[1:]
-    row[5, at:end] = segment
+    row[2, at : end - 1] = part.ids[1:]
+    row[3, at : end - 1] = part.weights[1:]
+    if part.exact is not None:
+        row[4, at:end] = (answers * len(EXACT) + part.exact) * (row[3, at:end] >= 1)
+    row[5:, at:end] = np.array(seen)[:, None]
 
 
 def stack(rows: list[np.ndarray]) -> Batch:
-    """Return the rows as a batch, with the mask of heads and branches."""
+    """Return the rows as a batch, with the mask of heads, stems and branches."""
     data = torch.from_numpy(np.stack(rows))
     tokens, positions, target = data[:, 0].long(), data[:, 1].long(), data[:, 2].long()
-    segment = data[:, 5].long()
-    same = segment[:, :, None] == segment[:, None, :]
-    head = (segment[:, None, :] // 64 == segment[:, :, None] // 64) & (
-        segment[:, None, :] % 64 == 0
-    )
-    earlier = torch.ones(same.shape[1:], dtype=torch.bool).tril()
-    mask = ((same | head) & earlier)[:, None]
+    segment, stem, head = data[:, 5, None, :], data[:, 6, :, None], data[:, 7, :, None]
+    own = segment == segment.transpose(1, 2)
+    earlier = torch.ones(own.shape[1:], dtype=torch.bool).tril()
+    # No head or stem is -1 among the segments but where a row is empty.
+    above = ((segment == stem) | (segment == head)) & (segment >= 0)
+    mask = ((own | above) & earlier)[:, None]
     return Batch(tokens, positions, target, data[:, 3].float(), data[:, 4].long(), mask)

@@ -1,10 +1,13 @@
-"""Train the embedded teacher from scratch; resumable, seeds fixed.
+"""Train the embedded teacher; resumable, seeds fixed.
 
-    python -m evokd.demo.training.train --data DIR --out DIR [--shape small] [--steps 2000]
+    python -m evokd.demo.training.train --data DIR --out DIR [--steps N | --minutes M]
+        [--start FOLDER] [--shape small] [--compile]
 
-Writes tokenizer.json and checkpoint.pt (weights, optimisers, step) into the folder, and goes on
-from there when called again. Muon for the matrices, AdamW for embeddings and norms; a short
-warm-up, then constant, then linear to zero over the last 40 % of the steps.
+Writes tokenizer.json, checkpoint.pt (weights, optimisers, steps, seconds) and recipe.json into the
+folder, and goes on from there when called again. `--start` takes weights and tokenizer of a
+finished training, with fresh optimisers and half the learning rates. Muon for the matrices, AdamW
+for embeddings and norms; a short warm-up, then constant, then linear to zero over the last half of
+the steps, or of the minutes: then the training ends on time on a machine of any load.
 """
 
 from __future__ import annotations
@@ -12,85 +15,136 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from evokd.demo.training.conversations import Corpus, trees
+from evokd.demo.training.conversations import trees
 from evokd.demo.training.corpus import read_rows
+from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.model import SHAPES, TinyLlama
-from evokd.demo.training.packing import Batch, Packer, plain, train_tokenizer
+from evokd.demo.training.packing import EXACT, Batch, Packer, plain, train_tokenizer
+from evokd.demo.training.tagged import read_tagged
+
+WARM, COOL = 50, 0.5
+ENDLESS = 1_000_000
+SAVE_EVERY = 240.0  # seconds
+
+
+@dataclass(slots=True)
+class Done:
+    """How far a training is, over all its runs."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description="Train the embedded teacher from scratch.")
+    parser = argparse.ArgumentParser(description="Train the embedded teacher.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--start", type=Path, help="folder of a finished training to go on from")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="small")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--minutes", type=float, help="train for so long, not for --steps")
     parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens in a step")
-    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--length", type=int, default=896)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of torch; default: all cores")
+    parser.add_argument("--compile", action="store_true", help="compile the model (needs gcc)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    train(parser.parse_args())
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    train(args)
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train until `args.steps`; print loss, answers right on half B, and speed."""
+    """Train to the end; print loss, answers right on half B, and speed."""
     args.out.mkdir(parents=True, exist_ok=True)
-    rows, removed = read_rows(args.data)
-    corpus, checked = Corpus(rows), Corpus(rows, part="B")
-    tokenizer = args.out / "tokenizer.json"
-    if not tokenizer.exists():
-        sample = islice(trees(corpus, args.seed), 3000)
-        train_tokenizer(map(plain, sample), SHAPES[args.shape].vocabulary).save(str(tokenizer))
-    print(
-        f"{len(rows)} rows, {removed} removed for resembling a dev, test or demo text", flush=True
-    )
+    corpus, checked = read_corpora(args.data)
+    tokenizer = prepare_tokenizer(args, corpus)
     torch.manual_seed(args.seed)
     model = TinyLlama(SHAPES[args.shape]).to(args.device)
-    optimisers = make_optimisers(model)
-    start = resume(model, optimisers, args.out / "checkpoint.pt")
+    if args.start:
+        model.load_state_dict(read_checkpoint(args.start)["model"])
+    optimisers = make_optimisers(model, scale=0.5 if args.start else 1.0)
+    done = resume(model, optimisers, args.out)
     make = {"rows": args.rows, "length": args.length}
-    batches = Packer(corpus, tokenizer, steps=args.steps, seed=args.seed, **make)
-    probe = Packer(checked, tokenizer, steps=4, seed=args.seed + 1, **make)
+    steps = ENDLESS if args.minutes else args.steps
+    batches = Packer(corpus, tokenizer, steps=steps, seed=args.seed, **make)
+    probe = Packer(checked, tokenizer, steps=6, seed=args.seed + 1, **make)
     loader: DataLoader[Batch] = DataLoader(
-        batches, batch_size=None, sampler=range(start, args.steps), num_workers=1, prefetch_factor=4
+        batches, batch_size=None, sampler=range(done.steps, steps), num_workers=1, prefetch_factor=4
     )
-    began, seen = time.monotonic(), 0
-    for step, batch in enumerate(loader, start=start):
-        set_rates(optimisers, schedule(step, args.steps))
-        loss, tokens = train_step(model, optimisers, batch, args.device)
-        seen += tokens
-        done = step + 1
-        if done % 20 == 0:
-            speed = seen / (time.monotonic() - began)
-            print(f"step {done} loss {loss:.3f} {speed:.0f} tokens/s", flush=True)
-        if done % 200 == 0 or done == args.steps:
-            right = [answers_right(model, probe[i], args.device) for i in range(len(probe))]
-            print(f"step {done} answers right on half B {sum(right) / len(right):.3f}", flush=True)
-            save(model, optimisers, done, args)
+    compiled: nn.Module = torch.compile(model) if args.compile else model  # type: ignore[assignment]
+    began, saved, first = time.monotonic() - done.seconds, time.monotonic(), done.steps
+    for batch in loader:
+        share = done.seconds / (60 * args.minutes) if args.minutes else done.steps / steps
+        set_rates(optimisers, schedule(done.steps, share))
+        loss, tokens = train_step(model, optimisers, batch, args.device, forward=compiled)
+        before, done.seconds = done.seconds, time.monotonic() - began
+        done.steps, done.tokens = done.steps + 1, done.tokens + tokens
+        if done.steps % 10 == 0:
+            speed = tokens / (done.seconds - before)
+            left = f"{share:.3f} of the way, {done.steps - first} steps in this run"
+            print(f"step {done.steps} loss {loss:.3f} {speed:.0f} tokens/s, {left}", flush=True)
+        over = done.seconds >= 60 * args.minutes if args.minutes else done.steps == steps
+        if over or time.monotonic() - saved >= SAVE_EVERY:
+            print(f"step {done.steps} right on half B: {checks(model, probe, args.device)}")
+            save(model, optimisers, done, args, finished=over)
+            saved = time.monotonic()
+        if over:
+            break
 
 
-def make_optimisers(model: nn.Module) -> list[torch.optim.Optimizer]:
+def read_corpora(data: Path) -> tuple[Corpus, Corpus]:
+    """Return the texts to learn from (half A) and those to check on (half B)."""
+    rows, removed = read_rows(data)
+    tagged, more = read_tagged(data)
+    print(f"{len(rows)} rows and {len(tagged)} with entities; {removed} and {more} removed")
+    return Corpus(rows, tagged), Corpus(rows, tagged, part="B")
+
+
+def prepare_tokenizer(args: argparse.Namespace, corpus: Corpus) -> Path:
+    """Return the tokenizer's file: the one there is, the one of --start, or a new one."""
+    path: Path = args.out / "tokenizer.json"
+    if args.start and not path.exists():
+        shutil.copyfile(args.start / "tokenizer.json", path)
+    if not path.exists():
+        sample = islice(trees(corpus, args.seed), 4000)
+        train_tokenizer(map(plain, sample), SHAPES[args.shape].vocabulary).save(str(path))
+    return path
+
+
+def make_optimisers(model: nn.Module, *, scale: float = 1.0) -> list[torch.optim.Optimizer]:
     """Return Muon for the blocks' matrices and AdamW for everything else."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("blocks")]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or not n.startswith("blocks")]
     return [
-        torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.02),
-        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.01),
+        torch.optim.Muon(matrices, lr=0.02 * scale, momentum=0.95, weight_decay=0.02),
+        torch.optim.AdamW(others, lr=3e-3 * scale, betas=(0.9, 0.95), weight_decay=0.01),
     ]
 
 
-def schedule(step: int, steps: int) -> float:
-    """Return the factor of the learning rates: warm-up, constant, linear to zero."""
-    return min(1.0, (step + 1) / 50, max(0.0, (steps - step) / (0.4 * steps)))
+def schedule(step: int, share: float) -> float:
+    """Return the factor of the learning rates: warm-up, constant, linear to zero.
+
+    Args:
+        step: counted from 0.
+        share: of the training that is done, from 0 to 1.
+    """
+    return min(1.0, (step + 1) / WARM, max(0.0, (1 - share) / COOL))
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
@@ -102,22 +156,31 @@ def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
 
 
 def hidden_and_mask(
-    model: TinyLlama, batch: Batch, device: str
+    forward: nn.Module, batch: Batch, device: str
 ) -> tuple[torch.Tensor, torch.Tensor, Batch]:
     """Return the hidden states of the learned positions, and where they are."""
     moved = Batch(*(getattr(batch, f).to(device) for f in Batch.__dataclass_fields__))
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-        hidden = model(moved.tokens, moved.positions, moved.mask)
+        hidden = forward(moved.tokens, moved.positions, moved.mask)
     learned = moved.weight > 0
     return hidden[learned], learned, moved
 
 
 def train_step(
-    model: TinyLlama, optimisers: list[torch.optim.Optimizer], batch: Batch, device: str
+    model: TinyLlama,
+    optimisers: list[torch.optim.Optimizer],
+    batch: Batch,
+    device: str,
+    *,
+    forward: nn.Module | None = None,
 ) -> tuple[float, int]:
-    """Take one step; returns the mean loss of what the teacher says, and the tokens read."""
+    """Take one step; returns the mean loss of what the teacher says, and the tokens read.
+
+    Args:
+        forward: the model itself, compiled.
+    """
     model.train()
-    hidden, learned, moved = hidden_and_mask(model, batch, device)
+    hidden, learned, moved = hidden_and_mask(model if forward is None else forward, batch, device)
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
         logits = model.logits(hidden)
     losses = F.cross_entropy(logits.float(), moved.target[learned], reduction="none")
@@ -131,42 +194,71 @@ def train_step(
     return float(losses.detach()[said].mean()), batch.tokens.numel()
 
 
+def checks(model: TinyLlama, probe: Packer, device: str) -> str:
+    """Return the share of right answers on the probe by the kind of question."""
+    found: dict[str, list[bool]] = {name: [] for name, *_ in EXACT}
+    for i in range(len(probe)):
+        for name, right in answers_right(model, probe[i], device):
+            found[name].append(right)
+    return ", ".join(f"{k} {sum(v) / len(v):.3f} of {len(v)}" for k, v in found.items() if v)
+
+
 @torch.no_grad()
-def answers_right(model: TinyLlama, batch: Batch, device: str) -> float:
-    """Return the share of label answers whose every token is the most likely one."""
+def answers_right(model: TinyLlama, batch: Batch, device: str) -> list[tuple[str, bool]]:
+    """Say of every exact answer what was asked, and whether its every token is the likeliest."""
     model.eval()
     hidden, learned, moved = hidden_and_mask(model, batch, device)
     hit = model.logits(hidden.float()).argmax(-1) == moved.target[learned]
     numbers = moved.answer[learned]
     row = torch.nonzero(learned)[:, 0]
-    keys = (row * 10_000 + numbers)[numbers > 0]
-    _, inverse = torch.unique(keys, return_inverse=True)
-    wrong = torch.zeros(int(inverse.max()) + 1, device=hit.device)
+    keys, inverse = torch.unique((row * 10_000 + numbers)[numbers > 0], return_inverse=True)
+    wrong = torch.zeros(len(keys), device=hit.device)
     wrong.index_add_(0, inverse, (~hit[numbers > 0]).float())
-    return float((wrong == 0).float().mean())
+    return [(EXACT[k % 4][0], w == 0) for k, w in zip(keys.tolist(), wrong.tolist(), strict=True)]
 
 
 def save(
-    model: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, args: argparse.Namespace
+    model: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    done: Done,
+    args: argparse.Namespace,
+    *,
+    finished: bool,
 ) -> None:
-    """Write the checkpoint aside, then rename it."""
+    """Write the checkpoint aside, then rename it; the recipe tells how it came about."""
     part = args.out / "checkpoint.pt.part"
     states = [o.state_dict() for o in optimisers]
-    torch.save({"step": step, "model": model.state_dict(), "optimisers": states}, part)
+    torch.save({**asdict(done), "model": model.state_dict(), "optimisers": states}, part)
     os.replace(part, args.out / "checkpoint.pt")
-    recipe = {k: v for k, v in vars(args).items() if k not in ("data", "out", "device")}
-    (args.out / "recipe.json").write_text(json.dumps({**recipe, "done": step}, indent=2) + "\n")
+    recipe = {k: getattr(args, k) for k in ("shape", "rows", "length", "seed", "minutes")}
+    recipe |= {
+        "done": done.steps,
+        "tokens": done.tokens,
+        "seconds": round(done.seconds),
+        "finished": finished,
+    }
+    if args.start:
+        recipe["start"] = json.loads((args.start / "recipe.json").read_text())
+    (args.out / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
 
 
-def resume(model: nn.Module, optimisers: list[torch.optim.Optimizer], path: Path) -> int:
-    """Load a checkpoint when there is one; returns the step to go on from."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return what `save` wrote."""
+    state: dict[str, Any] = torch.load(
+        folder / "checkpoint.pt", map_location="cpu", weights_only=True
+    )
+    return state
+
+
+def resume(model: nn.Module, optimisers: list[torch.optim.Optimizer], folder: Path) -> Done:
+    """Load a checkpoint when there is one; returns how far it is."""
+    if not (folder / "checkpoint.pt").exists():
+        return Done()
+    state = read_checkpoint(folder)
     model.load_state_dict(state["model"])
     for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
-    return int(state["step"])
+    return Done(state["steps"], state["tokens"], state["seconds"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Arms from one seed example a label, against each other and against full data.
+
+    python -m benchmarks.quality --data DIR [--json FILE] [--tasks snips-7,...] [--arms evokd,...]
+        [--seeds 5] [--budget-tokens 300000] [--teacher demo] [--quick]
+
+`--data` is the folder of the public sets (one folder a set with train, dev and test.jsonl). Each
+cell, an arm with a seed on a task, is appended to the JSON file as it ends, and a new call fills
+only what is missing; one that was stopped goes on. Seed examples are drawn from the train split by
+the seed; the teacher gets them and the definitions, nothing else: dev is made by the teacher. All
+arms of a seed have the same examples, budget, student and recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.cells import FULL, Cells
+from benchmarks.quality.picture import write_pictures
+from benchmarks.quality.reference import full_data
+from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
+from evokd.answers import names_in
+from evokd.compare import Contest, cell_task, run_cell
+from evokd.examples import Example
+from evokd.task import load_data
+from evokd.watch import Silent
+
+CORE = "seed-only,static,auggpt,pgkd,evokd"
+TASKS = "snips-7,clinc-20,banking-12,massive-18"
+
+
+def main() -> None:
+    """Fill the missing cells, seed after seed, then write the pictures."""
+    args = _arguments()
+    cells, known = Cells(args.json, quick=args.quick), settings()
+    names, arms = args.tasks.split(","), tuple(args.arms.split(","))
+    for name in names:
+        if cells.missing(name, FULL, 0):
+            folder = args.work / name / "full"
+            cells.add(name, FULL, 0, full_data(known[name], args.data, folder, quick=args.quick))
+    contest = Contest(arms, args.seeds, args.budget_tokens, shots=1)
+    for seed in range(1, args.seeds + 1):
+        for name in names:
+            for arm in arms:
+                if cells.missing(name, arm, seed):
+                    cells.add(name, arm, seed, _cell(known[name], args, contest, arm, seed))
+    print(cells.written().split('"cells"')[0])
+    if not args.quick:
+        write_pictures(cells, args.json.parent)
+
+
+def _cell(
+    setting: Setting, args: argparse.Namespace, contest: Contest, arm: str, seed: int
+) -> dict[str, Any]:
+    """Run one cell and return what the table needs of it."""
+    began = time.monotonic()
+    folder = args.work / setting.name
+    train, test = (rows_of(setting, args.data, part) for part in ("train", "test"))
+    if args.quick:
+        train, test = train[:2000], test[:100]
+        contest = replace(contest, tokens=30_000)
+    task = make_task(
+        folder, setting, seeds=train, test=test, teacher=args.teacher, quick=args.quick
+    )
+    mine = cell_task(task, contest, arm=arm, seed=seed, data=load_data(task), out=folder)
+    print(f"{setting.name}/{arm}/{seed}", flush=True)
+    done = run_cell(mine, folder, first=contest.arms[0], watch=Lines())
+    return {
+        **done,
+        "groups": groups(setting, test, done["counts"]),
+        "budget": contest.tokens,
+        "teacher": Path(args.teacher).name,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def groups(setting: Setting, test: list[Example], counts: list[list[int]]) -> dict[str, float]:
+    """Return the score of the texts of labels that the teacher knows, and of those it does not."""
+    sums: dict[str, list[int]] = {}
+    for example, (hits, of) in zip(test, counts, strict=True):
+        named = {setting.group(label) for label in names_in(example.label, setting.kind)}
+        for name in named:
+            total = sums.setdefault(name, [0, 0])
+            total[0] += hits
+            total[1] += of
+    return {name: hits / of for name, (hits, of) in sorted(sums.items()) if of}
+
+
+class Lines(Silent):
+    """Prints what a cell notes, a line each."""
+
+    def note(self, text: str) -> None:
+        """See `evokd.watch.Watch`."""
+        print(f"  {text}", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality", description="Few-shot quality of arms."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/quality.json"))
+    parser.add_argument("--work", type=Path, default=Path("runs/quality"), help="the cells' runs")
+    parser.add_argument("--tasks", default=TASKS, help=f"of {', '.join(settings())}")
+    parser.add_argument("--arms", default=CORE)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget-tokens", type=int, default=300_000, help="of each run")
+    parser.add_argument("--teacher", default="demo", help="'demo' or a GGUF file")
+    parser.add_argument("--quick", action="store_true", help="a smoke run; no figure comes from it")
+    args = parser.parse_args()
+    if args.quick:
+        args.tasks, args.arms, args.seeds = "snips-7", "static,evokd", 1
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The cells measured so far, in a file that is whole at every moment, and the table they make."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evokd.comparison import averaged, reached
+from evokd.paired import METHOD, Difference, differences
+
+FULL = "full"
+
+
+class Cells:
+    """What was measured: of a task, an arm and a seed what the run came to."""
+
+    def __init__(self, path: Path, *, quick: bool) -> None:
+        self.path, self.quick = path, quick
+        self.cells: dict[str, Any] = {}
+        if path.exists() and not quick:
+            self.cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+    def missing(self, task: str, arm: str, seed: int) -> bool:
+        """Say whether a cell is still to be measured."""
+        return f"{task}/{arm}/{seed}" not in self.cells
+
+    def add(self, task: str, arm: str, seed: int, cell: dict[str, Any]) -> None:
+        """Add a cell and write the file."""
+        self.cells[f"{task}/{arm}/{seed}"] = cell
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        part.write_text(self.written(), encoding="utf-8")
+        os.replace(part, self.path)
+
+    def written(self) -> str:
+        """Return the file: the table to read, and one line a cell."""
+        table = json.dumps(self.table(), indent=2)
+        lines = [f"  {json.dumps(n)}: {json.dumps(c)}" for n, c in sorted(self.cells.items())]
+        cells = ",\n".join(lines)
+        return (
+            f'{{"quick": {json.dumps(self.quick)}, "method": {json.dumps(METHOD)},\n'
+            f'"tasks": {table},\n"cells": {{\n{cells}\n}}}}\n'
+        )
+
+    def arms(self, task: str) -> dict[str, dict[int, Any]]:
+        """Return arm -> seed -> cell of a task."""
+        found: dict[str, dict[int, Any]] = {}
+        for name, cell in sorted(self.cells.items()):
+            of, arm, seed = name.split("/")
+            if of == task:
+                found.setdefault(arm, {})[int(seed)] = cell
+        return found
+
+    def table(self) -> dict[str, Any]:
+        """Return task -> the full-data reference, arms, and the differences of arms."""
+        made = {}
+        for task in dict.fromkeys(name.split("/")[0] for name in sorted(self.cells)):
+            arms = self.arms(task)
+            full = arms.pop(FULL, {}).get(0)
+            made[task] = {
+                "full": full and full["score"],
+                "arms": {arm: summed(of, full) for arm, of in arms.items()},
+                "differences": against(arms, "evokd", full),
+            }
+        return made
+
+
+def summed(cells: Mapping[int, Any], full: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return mean, deviation, seeds, tokens and share of full data of an arm's cells."""
+    scores = [cell["score"] for cell in cells.values()]
+    groups = {name for cell in cells.values() for name in cell["groups"]}
+    mean = statistics.fmean(scores)
+    return {
+        "mean": mean,
+        "std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+        "seeds": len(scores),
+        "tokens": statistics.fmean(cell["tokens"] for cell in cells.values()),
+        "full_share": mean / full["score"] if full else None,
+        "groups": {
+            name: statistics.fmean(cell["groups"][name] for cell in cells.values())
+            for name in sorted(groups)
+        },
+        "budgets": sorted({cell["budget"] for cell in cells.values()}),
+    }
+
+
+def against(
+    arms: Mapping[str, Mapping[int, Any]], first: str, full: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return "first-other" -> difference over the seeds that both have, and what it removes.
+
+    `error_removed` is the share of the error that the other leaves above full data.
+    """
+    made = {}
+    for other in arms:
+        shared = sorted({*arms.get(first, {})} & {*arms[other]})
+        if other == first or not shared:
+            continue
+        one, two = ([arms[arm][seed] for seed in shared] for arm in (first, other))
+        found = differences({a: _counts(of) for a, of in ((first, one), (other, two))})[other]
+        made[f"{first}-{other}"] = _told(found, one, two, full)
+    return made
+
+
+def _told(
+    found: Difference,
+    one: Sequence[Mapping[str, Any]],
+    two: Sequence[Mapping[str, Any]],
+    full: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    mean = statistics.fmean(cell["score"] for cell in two)
+    left = full["score"] - mean if full else 0.0
+    tokens = statistics.fmean(cell["tokens"] for cell in two)
+    needed = reached(averaged([cell["curve"] for cell in one]), mean)
+    return {
+        "diff": found.diff,
+        "low": found.low,
+        "high": found.high,
+        "seeds": found.seeds,
+        "verdict": found.verdict,
+        "error_removed": found.diff / left if left > 0 else None,
+        "tokens_to_reach": needed,
+        "tokens_share": needed / tokens if needed is not None and tokens else None,
+    }
+
+
+def _counts(cells: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [np.array(cell["counts"], dtype=np.float64) for cell in cells]

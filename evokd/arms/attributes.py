@@ -1,0 +1,40 @@
+"""Ways in which texts differ, asked once a task (AttrPrompt, arXiv 2306.15895)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evokd import prompts, replies
+from evokd.arms.view import View
+from evokd.teacher import grammar
+
+COUNT = 6  # of topics, of styles and of kinds of speakers
+
+
+def ask_attributes(view: View) -> dict[str, Any]:
+    """Ask for topics, styles and speakers; returns `styles` for cover, and `reject`.
+
+    A reply that cannot be read gives no styles, so that the usual ones are taken.
+    """
+    task = view.task
+    messages = prompts.ask_attributes(task.domain, task.labels, count=COUNT, kind=task.kind)
+    asked = view.sampling(messages, "attributes", grammar=grammar.attributes(2 * COUNT))
+    ((_, reply),) = view.ask("attributes", [asked], "asking how texts differ")
+    parsed = replies.parse_attributes(reply)
+    return {"styles": styles(parsed), "reject": parsed.reject}
+
+
+def styles(named: replies.Attributes) -> list[str]:
+    """Return styles as `prompts.ask_cover` words them: a topic, a style and a speaker each.
+
+    Every topic comes twice, the second time with another style.
+    """
+    if named.reject:
+        return []
+    made = []
+    for turn in range(2):
+        for n, topic in enumerate(named.topics):
+            way = named.styles[(n + turn) % len(named.styles)]
+            speaker = named.speakers[(n + 2 * turn) % len(named.speakers)]
+            made.append(f"about {topic}, {way}, from {speaker}")
+    return list(dict.fromkeys(made))

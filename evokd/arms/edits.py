@@ -1,0 +1,106 @@
+"""Seed examples with words moved, left out and put in: EDA (Wei & Zou 2019, arXiv 1901.11196).
+
+Without EDA's fourth edit, synonyms: that needs a word list. No teacher is asked; an edited text
+keeps the label of its seed. Entities move as a whole and are never cut or lost.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evokd.answers import Span, names_in, read_spans, write_spans
+from evokd.arms.view import Proposal, Proposed, View
+from evokd.seeds import derive
+
+SHARE = 0.1  # of a text's words that one text differs in (EDA's alpha), one word at least
+TRIES = 4  # for a text that is new
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A word or a whole entity, with the white space before it."""
+
+    words: str
+    gap: str = " "
+    label: str = ""
+
+
+def edited(view: View) -> Proposed:
+    """Return as many edited seeds as the plan's `edits` say, each seed as often as the next."""
+    plan: Any = view.plan.get("edits", {"sources": (), "count": 0})
+    kind, sources = view.task.kind, plan["sources"]
+    rng = random.Random(derive(view.task.loop.seed, view.scope, "edits"))
+    entities = kind == "ner"
+    parts = [chunks(text, answer if entities else "[]") for text, answer in sources]
+    names = [set(names_in(answer, kind)) for _, answer in sources]
+    texts, seen = [], {text for text, _ in sources}
+    for n in range(plan["count"]):
+        at = n % len(sources)
+        alike = [p for p, given in zip(parts, names, strict=True) if given & names[at]]
+        words = [c for part in alike or parts[at : at + 1] for c in part if not c.label]
+        for _ in range(TRIES):
+            text, spans = written(edit(parts[at], words, rng))
+            if text not in seen:
+                seen.add(text)
+                label = write_spans(spans) if entities else sources[at][1]
+                source = next(iter(sorted(names[at])), "")
+                texts.append(Proposal(text, "edited", None, source, label))
+                break
+    return Proposed(tuple(texts))
+
+
+def chunks(text: str, answer: str) -> list[Chunk]:
+    """Cut a text into words and entities; `answer` names the entities, "[]" for none."""
+    made, at = [], 0
+    for span in (*read_spans(answer), Span(len(text), len(text), "")):
+        for match in re.finditer(r"(\s*)(\S+)", text[at : span.start]):
+            made.append(Chunk(match[2], match[1]))
+        if span.label:
+            gap = re.search(r"\s*$", text[at : span.start])
+            made.append(Chunk(text[span.start : span.end], gap[0] if gap else "", span.label))
+        at = span.end
+    return made
+
+
+def written(parts: Sequence[Chunk]) -> tuple[str, list[Span]]:
+    """Return the text of chunks, and where its entities are."""
+    text, spans = "", []
+    for chunk in parts:
+        text += chunk.gap if text else ""
+        if chunk.label:
+            spans.append(Span(len(text), len(text) + len(chunk.words), chunk.label))
+        text += chunk.words
+    return text, spans
+
+
+def edit(parts: Sequence[Chunk], words: Sequence[Chunk], rng: random.Random) -> list[Chunk]:
+    """Swap, leave out or put in a share of a text's words.
+
+    Args:
+        words: what may be put in: words of texts with the same label.
+    """
+    made = list(parts)
+    for _ in range(max(1, round(SHARE * len(made)))):
+        plain = [i for i, chunk in enumerate(made) if not chunk.label]
+        way = rng.choice(("swap", "leave out", "put in"))
+        if way == "swap" and len(made) > 1:
+            i, j = rng.sample(range(len(made)), 2)
+            one, other = made[i], made[j]
+            made[i], made[j] = replace(other, gap=one.gap), replace(one, gap=other.gap)
+        elif way == "leave out" and plain and len(made) > 1:
+            left = made.pop(at := rng.choice(plain))
+            _apart(made, at, left.gap)
+        elif words:
+            made.insert(at := rng.randint(0, len(made)), replace(rng.choice(words), gap=" "))
+            _apart(made, at + 1, " ")
+    return made
+
+
+def _apart(parts: list[Chunk], at: int, gap: str) -> None:
+    """See to it that a chunk does not become one word with what now stands before it."""
+    if at < len(parts):
+        parts[at] = replace(parts[at], gap=parts[at].gap or gap)

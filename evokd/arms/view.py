@@ -1,0 +1,95 @@
+"""What an arm may see of a run, and what it hands over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evokd.calls import Calls
+from evokd.seeds import derive
+from evokd.task import Task
+from evokd.teacher import Generate, Message, Written
+
+SURPLUS = 2  # times the texts asked for may be written: more are welcome, endless lists are not
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A text that the teacher wrote, one of the user's pool, or an edited seed.
+
+    Attributes:
+        origin: "cover", "hard", "easy", "paraphrase", "edited" or "pool": what is expected of it.
+        call: key of the call that wrote it; None where no call did.
+        source: what the call was after: a label's name, "group 2" or "pool".
+        label: its answer where the arm sets it, unchecked; None leaves it to the teacher (P3).
+    """
+
+    text: str
+    origin: str
+    call: str | None
+    source: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """An arm's yield: texts, the weaknesses that the teacher named, and refused replies."""
+
+    texts: tuple[Proposal, ...] = ()
+    weaknesses: tuple[tuple[str, ...], ...] = ()
+    rejects: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an arm may see of a run: never a test text, and of dev only scores.
+
+    Attributes:
+        scope: opens the scope of every call, such as "round 3".
+        plan: what the round will show; see `evokd.planning` for its parts.
+        progress: called with the steps planned when a step begins; returns its tick.
+    """
+
+    task: Task
+    calls: Calls
+    scope: str
+    plan: Mapping[str, Any]
+    progress: Callable[[str, int], Callable[[], None]]
+
+    def sampling(self, messages: tuple[Message, ...], *name: object, grammar: str = "") -> Generate:
+        """Return a request with the task's sampling and a seed of its own."""
+        teacher = self.task.teacher
+        return Generate(
+            messages,
+            seed=derive(self.task.loop.seed, self.scope, *name),
+            temperature=teacher.temperature,
+            top_p=teacher.top_p,
+            max_tokens=teacher.max_tokens,
+            grammar=grammar if teacher.structure else "",
+        )
+
+    def ask(self, step: str, requests: Sequence[Generate], what: str) -> list[tuple[str, Written]]:
+        """Ask for texts; returns the key of every call with its reply.
+
+        Args:
+            step: ends the scope of the calls, such as "write".
+            what: what a watcher is told.
+        """
+        scope = f"{self.scope}/{step}"
+        keys = self.calls.keys(scope, requests)
+        tick = self.progress(what, len(requests))
+        return list(zip(keys, self.calls.generate(scope, requests, tick), strict=True))
+
+
+def joined(parts: Iterable[Proposed]) -> Proposed:
+    """Return several yields as one."""
+    texts: list[Proposal] = []
+    weaknesses: list[tuple[str, ...]] = []
+    rejects: Counter[str] = Counter()
+    for part in parts:
+        texts += part.texts
+        weaknesses += part.weaknesses
+        rejects.update(part.rejects)
+    return Proposed(tuple(texts), tuple(weaknesses), dict(rejects))

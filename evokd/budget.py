@@ -1,0 +1,87 @@
+"""What a run may still ask of its teacher. It stops at the cap, at most one batch behind it.
+
+A batch is what is decoded side by side. Requests are asked in their order, batch after batch, and
+a batch begins only while the cap is not reached. So far as even the worst case stays below the
+cap, batches are asked together: the engine fills a free place at once, and loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from evokd.ledger import Ledger
+from evokd.settings import BudgetSettings
+from evokd.teacher import Generate, Score
+
+OUTSIDE = "gate "
+"""Scopes that start so are no part of the loop, which alone has a budget."""
+MARGIN = 256  # tokens that a model's template may add to a request
+TURN = 16  # and to each of its turns
+CAUTION = 2.0  # times the slowest pace so far, where minutes are counted
+
+
+@dataclass(slots=True)
+class Budget:
+    """The budget of a run at work.
+
+    Attributes:
+        width: requests in a batch.
+        spent: tokens that the loop's calls have cost so far.
+        pace: seconds that a request of a type took where it took longest.
+    """
+
+    settings: BudgetSettings
+    ledger: Ledger
+    width: int
+    spent: int = 0
+    pace: dict[type, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.spent = loop_tokens(self.ledger)
+
+    def over(self, *, less: int = 0) -> bool:
+        """Say whether a cap on what is asked is reached.
+
+        Args:
+            less: tokens that do not count yet: of calls that come after those in question.
+        """
+        tokens, minutes = self.settings.tokens, self.settings.minutes
+        if tokens is not None and self.spent - less >= tokens:
+            return True
+        return minutes is not None and self.ledger.seconds() >= 60 * minutes
+
+    def fitting(self, requests: Sequence[Generate | Score], *, less: int = 0) -> int:
+        """Return how many requests may be asked together: whole batches, one at least."""
+        tokens, minutes = self.settings.tokens, self.settings.minutes
+        free = float("inf") if tokens is None else tokens - (self.spent - less)
+        left = float("inf") if minutes is None else 60 * minutes - self.ledger.seconds()
+        pace = self.pace.get(type(requests[0]), float("inf") if minutes is not None else 0.0)
+        count = 0
+        while count < len(requests) and free > 0 and left > 0:
+            batch = requests[count : count + self.width]
+            free -= sum(map(most_tokens, batch))
+            left -= CAUTION * pace * len(batch)
+            count += len(batch)
+        return max(count, min(self.width, len(requests)))
+
+    def time(self, kind: type, count: int, ask: Callable[[], None]) -> None:
+        """Ask for `count` requests of a type, and note how long they took."""
+        began = self.ledger.clock()
+        ask()
+        pace = (self.ledger.clock() - began) / count
+        self.pace[kind] = max(pace, self.pace.get(kind, 0.0))
+
+
+def loop_tokens(ledger: Ledger) -> int:
+    """Return the tokens of the loop's calls, prompt and output, scoring included."""
+    every, outside = ledger.call_totals(), ledger.call_totals(OUTSIDE)
+    return sum(every[name] - outside[name] for name in ("tokens_in", "tokens_out"))
+
+
+def most_tokens(request: Generate | Score) -> int:
+    """Return more tokens than a request can cost: no token is shorter than a byte."""
+    prompt = sum(len(m.content.encode("utf-8", "replace")) + TURN for m in request.messages)
+    if isinstance(request, Generate):
+        return MARGIN + prompt + request.max_tokens
+    return MARGIN + prompt + sum(len(c.encode("utf-8", "replace")) + 1 for c in request.choices)

@@ -1,0 +1,91 @@
+"""Probabilities that people can use: what is fitted on dev for each kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evokd.answers import read_labels
+from evokd.calibration import (
+    LEAST,
+    error_each,
+    fit_temperature,
+    fit_temperature_each,
+    fit_thresholds,
+    tempered,
+    tempered_each,
+)
+from evokd.scores import score
+from evokd.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was fitted.
+
+    Attributes:
+        thresholds: label -> from which probability, under the temperature, it applies; of a
+            multilabel task alone.
+        record: what the run's record and the report say: temperature, texts, who labelled them,
+            calibration error before and after, thresholds, labels too rare for one. Empty where
+            nothing is fitted.
+    """
+
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def calibrate(task: Task, said: Any, answers: Sequence[str], *, gold: bool) -> Calibration:
+    """Fit the temperature, and of a multilabel task the thresholds.
+
+    Nothing is fitted for entities: the scores of spans come of many tokens.
+
+    Args:
+        said: a student's outputs for the dev texts.
+        answers: the right ones.
+        gold: whether people gave those answers. A teacher's texts are easy: they must not make
+            the student surer.
+    """
+    if task.kind == "ner":
+        return Calibration()
+    lowest = {} if gold else {"lowest": 1.0}
+    record = {"by": "gold dev" if gold else "teacher-made dev", "texts": len(answers)}
+    probabilities = np.asarray(said)
+    if task.kind == "multilabel":
+        return _each(task.names, probabilities, answers, record, lowest)
+    names = task.names
+    temperature = fit_temperature(probabilities, [names.index(a) for a in answers], **lowest)
+    given = [names[int(i)] for i in probabilities.argmax(axis=1)]
+    before, after = (
+        score(answers, given, names, p).ece
+        for p in (probabilities, tempered(probabilities, temperature))
+    )
+    fitted = {"temperature": temperature, "ece": before, "ece_after": after}
+    return Calibration(temperature, record=record | fitted)
+
+
+def _each(
+    names: Sequence[str],
+    said: NDArray[Any],
+    answers: Sequence[str],
+    record: dict[str, Any],
+    lowest: dict[str, float],
+) -> Calibration:
+    applies = np.array([[name in read_labels(answer) for name in names] for answer in answers])
+    temperature = fit_temperature_each(said, applies, **lowest)
+    after = tempered_each(said, temperature)
+    thresholds = dict(zip(names, fit_thresholds(after, applies), strict=True))
+    counts = applies.sum(axis=0)
+    fitted = {
+        "temperature": temperature,
+        "ece": error_each(said, applies),
+        "ece_after": error_each(after, applies),
+        "thresholds": thresholds,
+        "too_rare": [name for name, n in zip(names, counts, strict=True) if n < LEAST],
+    }
+    return Calibration(temperature, thresholds, record | fitted)

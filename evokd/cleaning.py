@@ -1,0 +1,50 @@
+"""Asking students which kept texts likely have a wrong label, before the final training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evokd.ledger import Prediction, Row
+from evokd.noise import by_folds, by_mixture, folds
+from evokd.seeds import derive
+from evokd.watch import steps
+
+if TYPE_CHECKING:
+    from evokd.loop import Loop
+
+
+def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
+    """Return the texts that `method.noise` finds likely mislabelled; the user's are never asked."""
+    if not rows:
+        return []
+    answers = [row.example.label for row in rows]
+    if loop.task.method.noise == "mixture":
+        numbers = by_mixture(answers, _of_one(loop, rows))
+    else:
+        numbers = by_folds(answers, _of_others(loop, rows))
+    return [rows[i].example.text for i in numbers]
+
+
+def _of_one(loop: Loop, rows: Sequence[Row]) -> list[Prediction]:
+    """Return what the last student says of the texts that it was trained on."""
+    return loop.kind.predictions(loop.latest().predict([row.example.text for row in rows]))
+
+
+def _of_others(loop: Loop, rows: Sequence[Row]) -> list[Prediction]:
+    """Return of every text what a student says that was not trained on it."""
+    task = loop.task
+    made: dict[int, Prediction] = {}
+    own = [*loop.data.seed, *loop.kind.definitions()] * task.loop.anchor
+    for number, part in enumerate(folds(len(rows), seed=derive(task.loop.seed, "folds"))):
+        asked = {int(i) for i in part}
+        student = loop.learner.fit(
+            own + [row.example for i, row in enumerate(rows) if i not in asked],
+            epochs=task.student.epochs,
+            seed=derive(task.loop.seed, "fold", number),
+            on_step=steps(loop.watch, "training to find wrong labels"),
+        )
+        texts = [rows[i].example.text for i in part]
+        made |= zip(map(int, part), loop.kind.predictions(student.predict(texts)), strict=True)
+    return [made[i] for i in range(len(rows))]
+

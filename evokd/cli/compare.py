@@ -1,0 +1,99 @@
+"""The command that asks whether feedback paid: compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def compare(
+    task: Annotated[Path, typer.Argument(metavar="TASK.YAML", help="It needs gold test texts.")],
+    arms: Annotated[
+        str, typer.Option("--arms", help="Names with commas; the first against each other one.")
+    ] = "evokd,static",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs an arm.")] = 5,
+    tokens: Annotated[
+        int | None, typer.Option("--budget-tokens", min=1, help="Tokens that each run may spend.")
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option("--shots", min=1, help="Seed examples a label, drawn by each run's seed."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the runs. What is there stays.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a setting of the task; repeatable.")
+    ] = None,
+) -> None:
+    """Run a task by several arms and seeds at the same budget, and say whether feedback paid.
+
+    Each arm with each seed is a run of its own, up to the final student, scored on your **test**
+    texts (else on dev, which then decides nothing). Every pair gets a bootstrap interval of its
+    difference, paired over the seeds. `compare.html` is the picture, `compare.json` the record.
+
+        evokd compare my/task.yaml --arms evokd,static --seeds 5 --budget-tokens 200000
+
+    The same command after Ctrl-C goes on; with more seeds or arms it runs what is missing.
+    """
+    from evokd.cli.live import Live
+    from evokd.compare import Contest
+    from evokd.compare import compare as run_all
+    from evokd.task import load_task
+
+    loaded = load_task(task, change or ())
+    folder = out or Path("runs") / f"compare-{loaded.name}"
+    names = tuple(name.strip() for name in arms.split(",") if name.strip())
+    try:
+        with Live() as watch:
+            contest = Contest(names, seeds=seeds, tokens=tokens, shots=shots)
+            record = run_all(loaded, contest, folder, watch=watch)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    _show(record, folder)
+
+
+def _show(record: Mapping[str, Any], folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_table(record))
+    for warning in record["warnings"]:
+        console.print(warning, style="yellow")
+    lines = [record["says"], f"interval: {record['method']}", f"picture: {folder / 'compare.html'}"]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, emoji=False)
+
+
+def _table(record: Mapping[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from evokd.figures import short
+
+    first, runs = next(iter(record["arms"])), next(iter(record["arms"].values()))["seeds"]
+    what = f"{record['measure']} on {record['texts']} {record['on']} texts, in %"
+    table = Table(title=f"{what}; runs an arm: {runs}", box=box.SIMPLE)
+    table.add_column("arm", no_wrap=True)
+    for column in ("mean", "std", "tokens", "kept", f"{first}\nless it", "interval"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for arm, of in record["arms"].items():
+        pair = record["differences"].get(f"{first}-{arm}")
+        gap = ["", ""]
+        if pair:
+            low, high = 100 * pair["low"], 100 * pair["high"]
+            gap = [f"{100 * pair['diff']:+.1f}", f"{low:+.1f} to {high:+.1f}"]
+        scores = [f"{100 * of['mean']:.1f}", f"{100 * of['std']:.1f}"]
+        table.add_row(arm, *scores, short(of["tokens"]), f"{of['kept']:,.0f}", *gap)
+    return table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(compare)

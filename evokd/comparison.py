@@ -1,0 +1,159 @@
+"""What a comparison of arms says: a table, a sentence for every pair, a picture. Runs nothing."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evokd import __version__
+from evokd.arms import ARMS
+from evokd.figures import Chart, Mark, chart
+from evokd.paired import METHOD, Difference, differences
+from evokd.report import environment
+from evokd.task import Task
+
+FEEDBACK = ("evokd", "pgkd")
+"""Arms whose point is feedback: of them it is said that feedback paid."""
+GRID = 60  # places along the tokens at which the runs of an arm are averaged
+UNEQUAL = 0.1  # share by which tokens may differ before the page says so
+ALONE = "; with one run an arm it knows nothing of the chance between runs"
+MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1"}
+
+
+def compared(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], *, tokens: int | None, shots: int | None
+) -> dict[str, Any]:
+    """Return the record of a comparison, in JSON types.
+
+    Args:
+        results: arm -> what its cells came to, in the order of their seeds.
+    """
+    first, *others = results
+    found = differences({arm: [np.array(c["counts"]) for c in of] for arm, of in results.items()})
+    sample = results[first][0]
+    arms = {arm: _arm(of) for arm, of in results.items()}
+    measure = MEASURES[sample["measure"]]
+    return {
+        "on": "test" if sample["on"] == "test" else "gold dev",
+        "texts": len(sample["counts"]),
+        "measure": measure,
+        "budget_tokens": tokens,
+        "shots": shots,
+        "arms": arms,
+        "differences": {
+            f"{first}-{other}": {
+                "diff": found[other].diff,
+                "low": found[other].low,
+                "high": found[other].high,
+                "verdict": found[other].verdict,
+                "says": sentence(first, other, found[other], measure),
+                "tokens_to_reach": reached(arms[first]["curve"], arms[other]["mean"]),
+            }
+            for other in others
+        },
+        "says": verdict(first, found, measure),
+        "method": METHOD if len(results[first]) > 1 else METHOD + ALONE,
+        "warnings": _warnings(arms, first),
+    }
+
+
+def verdict(first: str, found: Mapping[str, Difference], measure: str) -> str:
+    """Return the one sentence: about `static`, where it is, the same prompts without feedback."""
+    other = "static" if "static" in found else next(iter(found))
+    return sentence(first, other, found[other], measure)
+
+
+def sentence(first: str, other: str, found: Difference, measure: str) -> str:
+    """Say whether the first arm paid, against another."""
+    what = "feedback" if first in FEEDBACK else first
+    gap = f"{abs(100 * found.diff):.1f} points of {measure}"
+    than = "more" if found.diff >= 0 else "less"
+    bounds = f"interval {_points(found.low)} to {_points(found.high)}"
+    says = f"{first} has {gap} {than} than {other} ({bounds})"
+    if found.verdict == "cannot be told":
+        return f"whether {what} paid cannot be told: {says}"
+    return f"{what} {found.verdict}: {says}"
+
+
+def averaged(runs: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+    """Return [tokens, mean, lowest, highest] of an arm's runs, between which lines are drawn.
+
+    Args:
+        runs: the curve of each run, as [tokens, score]; past its end a run keeps its last score.
+    """
+    most = max(run[-1][0] for run in runs)
+    places = np.linspace(0, most, GRID + 1) if most else np.zeros(1)
+    scores = np.array([np.interp(places, *np.array(run).T) for run in runs])
+    columns = (places, scores.mean(axis=0), scores.min(axis=0), scores.max(axis=0))
+    rows: list[list[float]] = np.column_stack(columns).round(5).tolist()
+    return rows
+
+
+def reached(curve: Sequence[Sequence[float]], score: float) -> int | None:
+    """Return after how many tokens a mean curve first is at a score, or None when it never is."""
+    return next((round(tokens) for tokens, mean, *_ in curve if mean >= score), None)
+
+
+def pictured(record: Mapping[str, Any]) -> tuple[Chart | None, dict[str, str]]:
+    """Return score over tokens, a line an arm, and the corners of the band around each line."""
+    marks: dict[tuple[str, str], list[Mark]] = {}
+    for number, (arm, of) in enumerate(record["arms"].items()):
+        ends = (1, ""), (2, " lowest"), (3, " highest")
+        for column, part in ends:
+            line = [Mark(round(p[0]), p[column], f"{p[0]:,.0f} tokens") for p in of["curve"]]
+            marks[arm + part, f"arm-{number}"] = line
+        marks[arm, f"arm-{number}"].append(Mark(None, of["mean"], "final student"))
+    made = chart(marks)
+    if made is None:
+        return None, {}
+    bands: dict[str, str] = {}
+    for arm, low, high in zip(*(made.lines[part::3] for part in range(3)), strict=True):
+        bands[arm.key] = f"{low.path} {' '.join(reversed(high.path.split()))}"
+    return Chart(made.lines[::3], made.across, made.up), bands
+
+
+def write_page(path: Path, task: Task, record: Mapping[str, Any]) -> None:
+    """Write the page of a comparison, one file that asks for nothing else."""
+    drawn, bands = pictured(record)
+    page = environment().get_template("compare.html.j2")
+    html = page.render(task=task, record=record, chart=drawn, bands=bands, version=__version__)
+    aside = path.with_suffix(".part")
+    aside.write_text(html, encoding="utf-8", errors="backslashreplace")
+    os.replace(aside, path)
+
+
+def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scores = [cell["score"] for cell in cells]
+    return {
+        "mean": statistics.fmean(scores),
+        "std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+        "seeds": len(scores),
+        "tokens": statistics.fmean(cell["tokens"] for cell in cells),
+        "kept": statistics.fmean(cell["kept"] for cell in cells),
+        "rounds": statistics.fmean(cell["rounds"] for cell in cells),
+        "scores": scores,
+        "curve": averaged([cell["curve"] for cell in cells]),
+    }
+
+
+def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
+    """Say where the arms did not cost the same, and where feedback never had its turn."""
+    most = max(of["tokens"] for of in arms.values()) or 1
+    made = [
+        f"not at the same cost: {arm} spent {of['tokens']:,.0f} tokens,"
+        f" {first} {arms[first]['tokens']:,.0f}"
+        for arm, of in arms.items()
+        if ARMS[arm].teacher and abs(of["tokens"] - arms[first]["tokens"]) > UNEQUAL * most
+    ]
+    if first in FEEDBACK and arms[first]["rounds"] < 1:
+        made.append(f"the budget ended before {first} had any feedback: raise it")
+    return made
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"

@@ -1,0 +1,171 @@
+"""What a run will take, from a pilot: calls, tokens and minutes, and what that rests on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from evokd.arms import ARMS, arm_of
+from evokd.holdout import BATCHES
+from evokd.kinds import kind_of
+from evokd.loop import selects_by_gold
+from evokd.measured import Cost, Fit, Measured, Trial
+from evokd.planning import COVER_REPLY
+from evokd.task import Task, TaskData
+
+WRITING = {"cover", "blind cover", "paraphrases"}
+FEEDBACK = {"mistakes", "confident mistakes"}
+"""Parts of an arm that hold conversations; the pilot tries cover and mistakes."""
+LEAST_STEPS = 60  # of a training, as in `evokd.training`, which needs torch
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a run: what it takes, and the texts that it gives to training or to the gate."""
+
+    name: str
+    cost: Cost
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run is expected to take.
+
+    Attributes:
+        parts: in the order of the run; training costs seconds only.
+        assumptions: what the figures rest on, a sentence each.
+    """
+
+    parts: tuple[Part, ...]
+    assumptions: tuple[str, ...]
+
+    @property
+    def total(self) -> Cost:
+        """All parts together."""
+        return sum((part.cost for part in self.parts), Cost())
+
+
+def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
+    """Return what the run of a task will take with its settings as they are."""
+    loop, measured = task.loop, _even(measured)
+    first, covers, talks = _conversations(task, data)
+    pooled = {"pool", "random pool"} & {*ARMS[loop.arm].parts}
+    pool = min(loop.pool * loop.rounds, len(data.unlabeled)) if pooled else 0
+    rounds = (
+        _written(measured.cover, covers * loop.rounds)
+        + _written(measured.feedback, talks * loop.rounds)
+        + _each(measured.labelling, pool, measured.gold.of)
+    )
+    gate, gate_kept = _gate(task, measured.cover)
+    parts = [
+        Part("covering every label", _written(measured.cover, first), _kept(measured.cover, first)),
+        Part(
+            f"{loop.rounds} rounds of feedback",
+            rounds,
+            _kept(measured.cover, covers * loop.rounds)
+            + _kept(measured.feedback, talks * loop.rounds)
+            + round(pool * measured.sure.value),
+        ),
+        Part("texts for the gate", gate, gate_kept),
+    ]
+    if measured.fit:
+        seconds = _training(task, data, measured.fit, parts[0].kept, parts[1].kept)
+        parts.append(Part("training the student", Cost(seconds=seconds)))
+    return Forecast(tuple(parts), tuple(_assumptions(task, data, measured, gate_kept)))
+
+
+def _conversations(task: Task, data: TaskData) -> tuple[int, int, int]:
+    """Return those of the first round, and of a later one without and with feedback."""
+    loop, labels = task.loop, len(task.names)
+    dev = 0 if selects_by_gold(task, data) else task.selection.texts
+    first = loop.cover if WRITING & {*arm_of(task, 0).parts} else 0
+    parts = {*ARMS[loop.arm].parts}
+    talks = loop.conversations if FEEDBACK & parts else 0
+    # The empty-wrong rule: conversations that no feedback fills cover labels.
+    covers = loop.quota + loop.conversations - talks if WRITING & parts else 0
+    return labels * math.ceil((first + dev) / COVER_REPLY), covers, talks
+
+
+def _even(measured: Measured) -> Measured:
+    """Give every labelling the pace of all together: single ones are short, and vary."""
+    cover, feedback = measured.cover, measured.feedback
+    everything = measured.labelling + cover.labelling + feedback.labelling
+    pace = everything.seconds / max(1, everything.calls)
+
+    def paced(cost: Cost) -> Cost:
+        return replace(cost, seconds=cost.calls * pace)
+
+    return replace(
+        measured,
+        cover=replace(cover, labelling=paced(cover.labelling)),
+        feedback=replace(feedback, labelling=paced(feedback.labelling)),
+        labelling=paced(measured.labelling),
+    )
+
+
+def _written(trial: Trial, conversations: int) -> Cost:
+    return _each(trial.writing + trial.labelling, conversations, trial.conversations)
+
+
+def _each(cost: Cost, wanted: int, tried: int) -> Cost:
+    return cost.times(wanted / tried) if tried else Cost()
+
+
+def _kept(trial: Trial, conversations: int) -> int:
+    return round(conversations * trial.kept / trial.conversations) if trial.conversations else 0
+
+
+def _gate(task: Task, cover: Trial) -> tuple[Cost, int]:
+    """Ask in batches until there are enough, as `evokd.holdout` does."""
+    wanted, have, asked = task.export.gate_texts, 0, 0
+    for _ in range(BATCHES):
+        if have >= wanted:
+            break
+        each = math.ceil((wanted - have) * 6 / (5 * COVER_REPLY * len(task.names)))
+        asked += each * len(task.names)
+        have = _kept(cover, asked)
+    return _written(cover, asked), have
+
+
+def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> float:
+    """Return the seconds of all trainings and of the answers that they are scored by."""
+    loop, student = task.loop, task.student
+    anchor = loop.anchor * (len(data.seed) + len(kind_of(task).definitions()))
+    each = later / max(1, loop.rounds)
+    seconds = _fitting(fit, len(data.seed), student.final_epochs, student.batch_size)
+    for number in range(loop.rounds + 1):
+        newest = each if number else first
+        texts = anchor + first + each * number + newest * (loop.repeat - 1)
+        seconds += _fitting(fit, texts, student.epochs, student.batch_size)
+        # Every round is scored on all gold texts, and tested on its new ones.
+        seconds += fit.answer * (len(data.dev) + len(data.test) + newest)
+    everything = anchor + first + later
+    return seconds + _fitting(fit, everything, student.final_epochs, student.batch_size)
+
+
+def _fitting(fit: Fit, texts: float, epochs: int, size: int) -> float:
+    return fit.start + fit.step * max(LEAST_STEPS, epochs * math.ceil(texts / size))
+
+
+def _assumptions(task: Task, data: TaskData, measured: Measured, gate: int) -> list[str]:
+    cover, loop = measured.cover, task.loop
+    made = [
+        f"a conversation gives {cover.texts / max(1, cover.conversations):.1f} texts, of which"
+        f" {cover.kept / max(1, cover.texts):.0%} are kept; late rounds repeat more and keep fewer",
+        "the machine stays as busy as it was in the pilot",
+        f"all {loop.rounds} rounds are run; without a better dev score for"
+        f" {task.selection.patience} of them the run ends earlier",
+        "export, gate, nano student and latency table are not counted: a minute or two",
+    ]
+    if measured.fit is None:
+        made.append("training is not counted: it was not timed")
+    if gate < task.export.gate_texts:
+        made.append(f"the gate gets {gate} texts of {task.export.gate_texts}: few are kept")
+    if not {*ARMS[loop.arm].parts} <= {"mistakes", "cover", "pool"}:
+        made.append(f"what the arm {loop.arm} asks costs what cover and feedback cost")
+    if task.method.demonstrations:
+        made.append("labelling shows no like texts yet, as it will: it will read more")
+    if task.budget.tokens or task.budget.minutes or task.budget.examples:
+        made.append("no budget is reached; yours may end the rounds earlier")
+    return made

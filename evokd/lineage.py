@@ -1,0 +1,102 @@
+"""What there is to say of where a text of a run came from. `evokd.why` finds it in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evokd.ledger import Call, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A text of a run, told in one line.
+
+    Attributes:
+        fate: what it serves ("train", "held out: dev", "seed example", ...), or why it was dropped.
+        round: the round that wrote it, -1 for texts of the gate; None for the user's own.
+        origin: what was expected of it: "cover", "hard", "easy" or "pool"; "" for the user's own.
+        source: what its call was after: "group 2", or a label's name.
+    """
+
+    id: str
+    text: str
+    label: str
+    fate: str
+    round: int | None = None
+    origin: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A text that a prompt showed.
+
+    Attributes:
+        role: "wrong" or "right" by what the student had said of it, or "example".
+        said: what the student had said; "" of an example.
+        confidence: how sure it was, where that is recorded.
+    """
+
+    told: Told
+    role: str
+    said: str = ""
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A labelling call, and how likely it finds each choice; none where it wrote its answer."""
+
+    call: Call
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check of the loop. `passed` is None where the text did not come as far."""
+
+    name: str
+    passed: bool | None
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A text that others came from, with the ids of those that its own prompt showed."""
+
+    told: Told
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a text came from; everything but `told` is empty for a text of the user's.
+
+    Attributes:
+        soft: the teacher's probability of every label, as the student is trained on it.
+        tested: what the student said of it before it was trained on it.
+        call: the call that wrote it; None for a text of the user's pool.
+        analysis: the call that named what a hard or easy text is about.
+        weakness: the same in the teacher's words, a pattern each.
+        shown: the texts that its prompt showed.
+        ancestors: those and all that they came from in turn, each once, the nearest first.
+        also: the other times that the same text came up.
+    """
+
+    told: Told
+    soft: Mapping[str, float]
+    tested: Prediction | None = None
+    call: Call | None = None
+    analysis: Call | None = None
+    weakness: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    labelling: tuple[Opinion, ...] = ()
+    checks: tuple[Check, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
+    also: tuple[Told, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types, for programs."""
+        return asdict(self)

@@ -1,0 +1,260 @@
+"""Where a text of a run came from: who wrote it, after what, who labelled it, what it passed.
+
+Reads the ledger alone. `matches` finds the text that is meant, `why` tells its lineage. A text
+came from those that its prompt showed: mistakes and right answers for hard and easy texts,
+examples for cover; and they from earlier ones, back to the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from evokd.calls import read_reply, refused
+from evokd.curate import NEAR
+from evokd.examples import Example, jaccard, normalise, text_id, trigrams
+from evokd.feedback import Group
+from evokd.kinds import kind_of
+from evokd.labelling import distribution
+from evokd.ledger import Call, Ledger, Prediction, Row
+from evokd.lineage import Ancestor, Check, Lineage, Opinion, Shown, Told
+from evokd.prompts import quote
+from evokd.replay import recorded_task
+from evokd.replies import parse_patterns
+from evokd.rounds_told import fate
+from evokd.teacher import Scored, Written
+
+PREFIX = 4  # digits that an id may be shortened to
+LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
+ASKED = "not the asked label"
+LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
+
+
+def matches(ledger: Ledger, sought: str) -> list[Told]:
+    """Return the texts that may be meant: the one with this text or id, else all that fit.
+
+    Args:
+        sought: a text, an id, the first digits of one, or a part of a text in any case.
+
+    Raises:
+        InputError: when the ledger holds no run.
+    """
+    texts = {told.id: told for told in Record(ledger).texts()}
+    exact = texts.get(text_id(sought)) or texts.get(sought.strip().lower())
+    if exact or not sought.strip():
+        return [exact] if exact else []
+    part = sought.casefold()
+    return [
+        told
+        for told in texts.values()
+        if part in told.text.casefold() or (len(part) >= PREFIX and told.id.startswith(part))
+    ]
+
+
+def why(ledger: Ledger, text: str) -> Lineage:
+    """Return the lineage of exactly this text.
+
+    Raises:
+        KeyError: when the run does not have it.
+        InputError: when the ledger holds no run.
+    """
+    record = Record(ledger)
+    told, rows = record.told(text), record.by_text.get(text)
+    if not rows:
+        return Lineage(told, {})
+    row = min(rows, key=_kept_first)
+    call, shown = record.call(row), record.shown(row)
+    labelling = tuple(record.opinions(row))
+    return Lineage(
+        told,
+        dict(zip(record.task.names, row.example.soft, strict=False)),
+        tested=record.said(row),
+        call=call,
+        analysis=record.analysis(call),
+        weakness=_weakness(call),
+        shown=shown,
+        labelling=labelling,
+        checks=checks(record, row, labelled=bool(labelling)),
+        ancestors=tuple(record.ancestors(shown)),
+        also=tuple(_told(other) for other in rows if other is not row),
+    )
+
+
+class Record:
+    """A run's ledger, indexed for questions about single texts."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.task, self.data = recorded_task(ledger)
+        self.rows = ledger.rows()
+        self.by_text: dict[str, list[Row]] = {}
+        for row in self.rows:
+            self.by_text.setdefault(row.example.text, []).append(row)
+        self._tested: dict[int, dict[str, Prediction]] = {}
+        self._plans: dict[int, dict[str, Any]] = {}
+
+    @cached_property
+    def own(self) -> dict[str, Told]:
+        """The user's texts, and the labels' definitions, which are trained on too."""
+        groups = (
+            ("unlabelled, not used", [Example(text, "") for text in self.data.unlabeled]),
+            ("definition of a label", kind_of(self.task).definitions()),
+            ("gold test", self.data.test),
+            ("gold dev", self.data.dev),
+            ("seed example", self.data.seed),
+        )
+        return {e.text: Told(e.id, e.text, e.label, name) for name, some in groups for e in some}
+
+    def texts(self) -> list[Told]:
+        """Return every text that can be asked about, each once, the user's own first."""
+        return [self.told(text) for text in dict.fromkeys((*self.own, *self.by_text))]
+
+    def told(self, text: str) -> Told:
+        """Return a text in one line; KeyError when the run does not have it."""
+        rows = self.by_text.get(text)
+        return _told(min(rows, key=_kept_first)) if rows else self.own[text]
+
+    def call(self, row: Row) -> Call | None:
+        """Return the call that wrote a text."""
+        return None if row.call is None else self.ledger.call(row.call)
+
+    def analysis(self, call: Call | None) -> Call | None:
+        """Return the call whose conversation a writing call goes on with."""
+        if call is None or len(call.request["messages"]) < 3:
+            return None
+        begun = call.request["messages"][:-2]
+        earlier = self.ledger.calls(f"{_round(call)}/analyse", begun[-1]["content"])
+        return next((c for c in earlier if c.request["messages"] == begun), None)
+
+    def said(self, row: Row) -> Prediction | None:
+        """Return what the student said of a text before it was trained on it."""
+        if row.round not in self._tested:
+            tested = self.ledger.tested(row.round)
+            self._tested[row.round] = {r.example.text: said for r, said in tested}
+        return self._tested[row.round].get(row.example.text)
+
+    def shown(self, row: Row) -> tuple[Shown, ...]:
+        """Return the texts that the prompt of a text showed."""
+        plan, source = self._plan(row.round), row.source or ""
+        if row.example.origin in ("hard", "easy") and source.startswith("group "):
+            group = Group.from_json(plan["groups"][int(source.removeprefix("group ")) - 1])
+            seen = [("wrong", s) for s in group.wrong] + [("right", s) for s in group.right]
+            return tuple(
+                Shown(self.told(s.text), role, s.predicted, self._sure(s.text, row.round))
+                for role, s in seen
+            )
+        if (call := self.call(row)) is None:
+            return ()
+        asked = call.request["messages"][-1]["content"]
+        # The plans of texts for the gate are not kept; what was kept then is all they may show.
+        kept = (t for t, rows in self.by_text.items() if any(r.split == "train" for r in rows))
+        planned = plan.get("examples", {}).get(source, ())
+        texts = [t for t in planned if quote(t) in asked] or (
+            [t for t in (*self.own, *kept) if quote(t) in asked]
+        )
+        return tuple(Shown(self.told(t), "example") for t in texts)
+
+    def ancestors(self, shown: Sequence[Shown]) -> Iterator[Ancestor]:
+        """Give the texts shown and all that they came from, each once, the nearest first."""
+        queue = {s.told.text: s.told for s in shown}
+        seen: set[str] = set()
+        while queue:
+            parents: dict[str, Told] = {}
+            for text, told in queue.items():
+                rows = self.by_text.get(text)
+                before = self.shown(min(rows, key=_kept_first)) if rows else ()
+                yield Ancestor(told, tuple(s.told.id for s in before))
+                parents |= {s.told.text: s.told for s in before}
+            seen |= queue.keys()
+            queue = {text: told for text, told in parents.items() if text not in seen}
+
+    def opinions(self, row: Row) -> Iterator[Opinion]:
+        """Give the calls that labelled a text."""
+        if not row.example.label:
+            return
+        call = self.call(row)
+        begun = _round(call) if call else f"round {row.round}"
+        about = f"Text: {quote(row.example.text)}"
+        for asked in [c for s in LABELLING for c in self.ledger.calls(f"{begun}/{s}", about)]:
+            if about not in asked.request["messages"][-1]["content"].splitlines()[-2:]:
+                continue  # it shows the text beside another one
+            reply = None if asked.reply is None else read_reply(asked.reply, asked.tokens)
+            if not isinstance(reply, Scored) or refused(reply):
+                yield Opinion(asked, {})
+                continue
+            choices = asked.request["choices"]
+            said = distribution(reply, choices, choices).tolist()
+            yield Opinion(asked, dict(zip(choices, said, strict=True)))
+
+    def _plan(self, number: int) -> dict[str, Any]:
+        if number not in self._plans:
+            self._plans[number] = self.ledger.plan(number) or {}
+        return self._plans[number]
+
+    def _sure(self, text: str, number: int) -> float | None:
+        """Return how sure the student was of a text when a round showed it."""
+        before = [row for row in self.by_text.get(text, ()) if row.round == number - 1]
+        said = self.said(before[0]) if before else None
+        return said.confidence if said else None
+
+
+def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
+    """Return the checks of the loop in their order; those behind a failed one were not made.
+
+    Args:
+        labelled: whether the teacher was asked for its label; some arms set it.
+    """
+    reason, source = row.reason or "", row.source or ""
+    leak = reason.startswith("leak: ")
+    again = reason in ("duplicate", "near-duplicate")
+    # Whatever else a text was dropped for comes from its labelling.
+    doubted = bool(reason) and not leak and not again and reason not in ("empty", ASKED, *LATER)
+    unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
+    made = [
+        Check("has words", reason != "empty"),
+        Check("no leak of a dev or test text", not leak, _twin(record, row) if leak else ""),
+        Check("not said before", not again, _twin(record, row) if again else ""),
+        Check("its label can be trusted", not doubted, reason if doubted else unasked),
+    ]
+    if row.example.origin == "cover":
+        says = f"asked for {source}, labelled {row.example.label}"
+        made.append(Check("is what was asked for", reason != ASKED, says))
+    later = reason in LATER
+    made.append(Check("not taken back later", not later, reason if later else ""))
+    failed = next((i for i, check in enumerate(made) if not check.passed), len(made))
+    return tuple([*made[: failed + 1], *(Check(c.name, None) for c in made[failed + 1 :])])
+
+
+def _twin(record: Record, row: Row) -> str:
+    """Name the text that a dropped text is too like."""
+    place = next(i for i, other in enumerate(record.rows) if other is row)
+    earlier = [r.example for r in record.rows[:place] if r.example.label]
+    gold = (*record.data.test, *record.data.dev, *record.data.seed)
+    words, grams = normalise(row.example.text), trigrams(row.example.text)
+    for like in (*gold, *earlier):
+        if normalise(like.text) == words or jaccard(trigrams(like.text), grams) >= NEAR:
+            return f"{row.reason}: {like.id} {quote(like.text)}"
+    return row.reason or ""
+
+
+def _weakness(call: Call | None) -> tuple[str, ...]:
+    """Return the patterns of the analysis that a writing call goes on with."""
+    messages = call.request["messages"] if call else []
+    if len(messages) < 3:
+        return ()
+    return parse_patterns(Written(messages[-2]["content"], "stop", 0, 0, 0))
+
+
+def _kept_first(row: Row) -> tuple[bool, bool]:
+    # The same text may come again and be dropped; the one that was kept is meant.
+    return row.split is None, not row.example.label
+
+
+def _told(row: Row) -> Told:
+    e = row.example
+    return Told(e.id, e.text, e.label, fate(row), row.round, e.origin, row.source or "")
+
+
+def _round(call: Call) -> str:
+    return call.scope.rpartition("/")[0]

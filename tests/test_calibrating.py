@@ -1,0 +1,101 @@
+"""What is fitted on dev: thresholds and temperature, by the kind of task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import f1_score
+
+from evokd.answers import write_labels
+from evokd.calibrating import Calibration, calibrate
+from evokd.calibration import (
+    HALF,
+    LEAST,
+    at_one,
+    error_each,
+    fit_temperature_each,
+    fit_thresholds,
+    tempered_each,
+)
+from evokd.task import Task
+
+SAID = arrays(np.float32, (12, 2), elements=st.floats(0, 1, width=32))
+TRUE = arrays(np.bool_, (12, 2))
+
+
+def make_task(kind: str) -> Task:
+    labels = {"a": "", "b": ""}
+    return Task(name="t", kind=kind, domain="d", labels=labels, data={"seed": "s.jsonl"})  # type: ignore[arg-type]
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+@given(said=SAID, true=TRUE)
+def test_a_threshold_is_as_good_as_any(said: np.ndarray, true: np.ndarray) -> None:
+    for column, threshold in enumerate(fit_thresholds(said, true)):
+        mine, right = said[:, column].astype(np.float64), true[:, column]
+        if right.sum() < LEAST:
+            assert threshold == HALF
+            continue
+        assert 0 < threshold < 1
+        reached = f1_score(right, mine >= threshold)
+        for other in np.linspace(0.001, 0.999, 97):
+            assert reached >= f1_score(right, mine >= other) - 1e-9
+
+
+def test_of_equally_good_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
+    said = np.array([[0.9]] * LEAST + [[0.2]] * 10, np.float32)
+    assert fit_thresholds(said, said > 0.5) == [0.5]
+    low = np.array([[0.3]] * LEAST + [[0.1]] * 10, np.float32)
+    assert fit_thresholds(low, low > 0.2)[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_of_many_labels_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-1, 2, (3000, 3))
+    true = rng.random(logits.shape) < sigmoid(logits)
+    said = sigmoid(logits * temperature)
+    assert fit_temperature_each(said, true) == pytest.approx(temperature, rel=0.1)
+    assert error_each(sigmoid(logits), true) < 0.01
+    if temperature > 1:
+        assert error_each(said, true) > 3 * error_each(tempered_each(said, temperature), true)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.3, 8), st.floats(0.001, 0.999))
+def test_a_threshold_decides_the_same_without_the_temperature(
+    threshold: float, temperature: float, said: float
+) -> None:
+    under = tempered_each(np.array([[said]]), temperature)[0, 0]
+    if abs(under - threshold) > 1e-9:
+        assert (under >= threshold) == (said >= at_one(threshold, temperature))
+
+
+def test_nothing_is_fitted_for_entities() -> None:
+    assert calibrate(make_task("ner"), [[]], ["[]"], gold=True) == Calibration()
+
+
+def test_a_teachers_dev_never_makes_the_student_surer_and_is_named() -> None:
+    said = np.array([[0.6, 0.4], [0.4, 0.6]] * 20, np.float32)
+    fitted = calibrate(make_task("classification"), said, ["a", "b"] * 20, gold=False)
+    assert fitted.temperature == 1
+    assert fitted.record["by"] == "teacher-made dev"
+    by_people = calibrate(make_task("classification"), said, ["a", "b"] * 20, gold=True)
+    assert by_people.temperature < 1
+    assert by_people.record["ece_after"] < by_people.record["ece"] == pytest.approx(0.4)
+
+
+def test_rare_labels_are_named_and_get_a_half() -> None:
+    said = np.array([[0.3, 0.3]] * 6 + [[0.1, 0.1]] * 20, np.float32)
+    answers = [write_labels(["a"])] * 4 + [write_labels(["a", "b"])] * 2 + [write_labels([])] * 20
+    fitted = calibrate(make_task("multilabel"), said, answers, gold=True)
+    assert fitted.record["too_rare"] == ["b"]
+    assert fitted.thresholds["b"] == HALF
+    low, high = tempered_each(np.array([[0.1, 0.3]]), fitted.temperature)[0]
+    assert low < fitted.thresholds["a"] <= high
+    assert fitted.record["by"] == "gold dev"

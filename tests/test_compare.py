@@ -1,0 +1,313 @@
+"""evokd compare: every arm the same seeds, a folder a run, nothing run twice, plain words."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Evokd, evokd_, home, is_refused, model
+from fake_run import Notes, make_task, prompts_of, replies
+from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
+
+from evokd.cli.compare import _show
+from evokd.compare import Contest, cell_task, compare
+from evokd.comparison import averaged, reached, sentence
+from evokd.errors import InputError, TeacherError
+from evokd.ledger import reading
+from evokd.paired import Difference
+from evokd.task import Task, load_data
+
+__all__ = ["evokd_", "home", "model"]  # fixtures
+ARMS = ("evokd", "static")
+
+
+class Stage(Notes):
+    """Keeps the titles of the cells too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.titles: list[str] = []
+
+    def stage(self, title: str) -> None:
+        self.titles.append(title)
+
+
+def held(
+    task: Task, out: Path, contest: Contest, *, fail_after: int | None = None
+) -> tuple[dict[str, Any] | None, Stage, int]:
+    """Compare; return the record, what was shown, and how many calls reached a teacher.
+
+    The record is None when a teacher stopped: each run's is told to after so many calls.
+    """
+    teachers: list[ScriptedTeacher] = []
+
+    def opened() -> ScriptedTeacher:
+        teachers.append(ScriptedTeacher(fail_after=fail_after))
+        return teachers[-1]
+
+    record, watch, learner = None, Stage(), FakeLearner(task.names)
+    given: Any = learner
+    with suppress(Stopped):
+        record = compare(task, contest, out, watch=watch, open_model=opened, learner=given)
+    return record, watch, sum(one.answered for one in teachers)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, Path, dict[str, Any], int]:
+    folder = tmp_path_factory.mktemp("compare")
+    task = make_task(folder / "task")
+    record, _, calls = held(task, folder / "out", Contest(ARMS, seeds=2))
+    assert record is not None
+    return task, folder / "out", record, calls
+
+
+def test_every_cell_is_a_run_of_its_own(done: tuple[Task, Path, dict[str, Any], int]) -> None:
+    _, out, record, _ = done
+    folders = {path.name for path in out.iterdir() if path.is_dir()}
+    assert folders == {"evokd-1", "evokd-2", "static-1", "static-2"}
+    for name in folders:
+        with reading(out / name / "run.db") as ledger:
+            settings = ledger.meta("run")["settings"]["loop"]
+            cell = ledger.stage("compared")
+        assert f"{settings['arm']}-{settings['seed']}" == name
+        assert record["arms"][settings["arm"]]["scores"][settings["seed"] - 1] == cell["score"]
+        assert (out / name / "student").is_dir()
+        assert not (out / name / "rounds").exists()
+
+
+def test_the_record_has_what_the_runs_came_to(done: tuple[Task, Path, dict[str, Any], int]) -> None:
+    task, out, record, _ = done
+    assert json.loads((out / "compare.json").read_text()) == {"task": "tiny", **record}
+    assert (record["on"], record["texts"]) == ("test", len(load_data(task).test))
+    assert record["measure"] == "accuracy"
+    for arm in record["arms"].values():
+        assert arm["mean"] == pytest.approx(sum(arm["scores"]) / 2)
+        assert arm["curve"][0][0] == 0
+        assert arm["curve"][-1][0] == pytest.approx(arm["tokens"], rel=0.5)
+        assert arm["tokens"] > 0
+    pair = record["differences"]["evokd-static"]
+    means = [record["arms"][arm]["mean"] for arm in ARMS]
+    assert pair["diff"] == pytest.approx(means[0] - means[1])
+    assert pair["low"] <= pair["diff"] <= pair["high"]
+    assert record["says"] == pair["says"]
+
+
+def test_the_page_is_whole_and_asks_for_nothing(
+    done: tuple[Task, Path, dict[str, Any], int],
+) -> None:
+    _, out, record, _ = done
+    html = (out / "compare.html").read_text(encoding="utf-8")
+    assert record["says"].replace("'", "&#39;") in html
+    assert not re.search(r"(src|href)=\"(?!data:|#)", html)
+    assert html.count("<polygon") == html.count("<polyline") == 2
+    corners = re.findall(r"<polygon[^>]*points=\"([^\"]+)\"", html)
+    values = [float(n) for part in corners for n in re.split("[ ,]", part)]
+    assert all(-0.01 <= value <= 100.01 for value in values)
+
+
+def test_the_same_command_again_asks_nothing(
+    done: tuple[Task, Path, dict[str, Any], int],
+) -> None:
+    task, out, record, _ = done
+    again, watch, calls = held(task, out, Contest(ARMS, seeds=2))
+    assert (again, watch.titles, calls) == (record, [], 0)
+
+
+def test_a_stopped_comparison_goes_on_and_ends_the_same(
+    done: tuple[Task, Path, dict[str, Any], int], tmp_path: Path
+) -> None:
+    task, _, record, calls = done
+    asked, made, attempts = 0, None, 0
+    while made is None:
+        made, _, answered = held(task, tmp_path / "out", Contest(ARMS, seeds=2), fail_after=50)
+        asked, attempts = asked + answered, attempts + 1
+    assert made == record
+    assert attempts > 4
+    assert asked == calls
+
+
+def test_more_seeds_run_only_what_is_missing(
+    done: tuple[Task, Path, dict[str, Any], int], tmp_path: Path
+) -> None:
+    task, _, whole, _ = done
+    held(task, tmp_path / "out", Contest(ARMS, seeds=1))
+    record, watch, _ = held(task, tmp_path / "out", Contest(ARMS, seeds=2))
+    assert watch.titles == ["evokd, seed 2 (3 of 4)", "static, seed 2 (4 of 4)"]
+    assert record == whole
+
+
+def test_the_first_round_is_asked_once_a_seed(
+    done: tuple[Task, Path, dict[str, Any], int],
+) -> None:
+    _, out, _, calls = done
+    rounds: dict[str, dict[str, str | None]] = {}
+    for name in ("evokd-1", "static-1", "evokd-2", "static-2"):
+        with reading(out / name / "run.db") as ledger:
+            rounds[name] = {call.key: str(call.reply) for call in ledger.calls("round 0/")}
+    assert rounds["evokd-1"] == rounds["static-1"] != rounds["evokd-2"]
+    every = sum(len(replies(out / name / "run.db")) for name in rounds)
+    shared = len(rounds["static-1"]) + len(rounds["static-2"])
+    assert calls == every - shared > 0
+
+
+def test_another_model_for_the_next_cell_is_refused(tmp_path: Path) -> None:
+    models = iter(["scripted-1", "scripted-2"])
+    learner: Any = FakeLearner()
+    with pytest.raises(TeacherError, match="evokd-1 was run with scripted, another model"):
+        compare(
+            make_task(tmp_path / "task"),
+            Contest(ARMS, seeds=1),
+            tmp_path / "out",
+            watch=Stage(),
+            open_model=lambda: ScriptedTeacher(fingerprint=next(models)),
+            learner=learner,
+        )
+
+
+def test_what_makes_a_comparison_unfair_is_said(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    record, _, _ = held(task, tmp_path / "one", Contest(ARMS, seeds=1, tokens=4000))
+    assert record is not None
+    assert record["warnings"] == ["the budget ended before evokd had any feedback: raise it"]
+    assert record["arms"]["evokd"]["scores"] == record["arms"]["static"]["scores"]
+    assert record["says"].startswith("whether feedback paid cannot be told")
+    record, _, _ = held(task, tmp_path / "two", Contest(ARMS, seeds=1, tokens=30_000))
+    assert record is not None
+    assert record["warnings"] == []
+    tokens = [arm["tokens"] for arm in record["arms"].values()]
+    assert min(tokens) >= 30_000
+    assert max(tokens) < 31_000
+
+
+def test_the_budget_of_the_task_is_one_too(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", budget={"tokens": 9000})
+    record, _, _ = held(task, tmp_path / "out", Contest(ARMS, seeds=1))
+    assert record is not None
+    assert record["budget_tokens"] == 9000
+    assert all(arm["tokens"] >= 9000 for arm in record["arms"].values())
+
+
+def test_no_test_text_stands_in_any_request(done: tuple[Task, Path, dict[str, Any], int]) -> None:
+    task, out, _, _ = done
+    for cell in ("evokd-1", "static-2"):
+        shown = "\n".join(prompts_of(out / cell / "run.db"))
+        assert not [e.text for e in load_data(task).test if e.text in shown]
+
+
+def test_dev_that_scores_decides_nothing(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", test=0, dev=4)
+    record, _, _ = held(task, tmp_path / "out", Contest(ARMS, seeds=1))
+    assert record is not None
+    assert record["on"] == "gold dev"
+    with reading(tmp_path / "out" / "evokd-1" / "run.db") as ledger:
+        assert ledger.meta("run")["settings"]["selection"]["by"] == "teacher"
+
+
+@pytest.mark.parametrize(
+    ("contest", "says"),
+    [
+        (Contest(("evokd", "magic")), "there is no arm 'magic'"),
+        (Contest(("evokd",)), "one arm is no comparison"),
+        (Contest(("evokd", "evokd")), "one arm is no comparison"),
+    ],
+)
+def test_what_cannot_be_compared(tmp_path: Path, contest: Contest, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        held(make_task(tmp_path / "task"), tmp_path / "out", contest)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_comparison_in_the_folder_is_refused(
+    done: tuple[Task, Path, dict[str, Any], int],
+) -> None:
+    task, out, _, _ = done
+    with pytest.raises(InputError, match=r"was begun with other budget\.tokens"):
+        held(task, out, Contest(ARMS, seeds=2, tokens=5000))
+
+
+def test_the_command_needs_gold_texts(home: Path, evokd_: Evokd) -> None:
+    is_refused(evokd_("compare", "task.yaml"), "no gold texts to score on")
+    assert not (home / "runs").exists()
+
+
+# -- shots ----------------------------------------------------------------------------------------
+
+
+def test_the_drawn_seeds_lie_beside_the_runs_and_in_them(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    lines = "".join(json.dumps({"text": e.text, "label": e.label}) + "\n" for e in texts_of(8, 6))
+    (tmp_path / "task" / "seed.jsonl").write_text(lines)
+    held(task, tmp_path / "out", Contest(ARMS, seeds=2, shots=2))
+    shown = []
+    for name in ("evokd-1", "static-1", "evokd-2"):
+        with reading(tmp_path / "out" / name / "run.db") as ledger:
+            shown.append(ledger.meta("data")["seed"])
+    assert len(shown[0]) == 2 * len(LABELS)
+    assert shown[0] == shown[1] != shown[2]
+    beside = (tmp_path / "out" / "seed-1.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in beside] == [text for text, *_ in shown[0]]
+
+
+# -- what is said ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (0.01, 0.03, "feedback paid: "),
+        (-0.03, -0.01, "feedback did not pay: "),
+        (-0.01, 0.03, "whether feedback paid cannot be told: "),
+        (0.0, 0.03, "whether feedback paid cannot be told: "),
+    ],
+)
+def test_one_sentence(low: float, high: float, says: str) -> None:
+    found = Difference((low + high) / 2, low, high, 5)
+    made = sentence("evokd", "static", found, "accuracy")
+    assert made.startswith(says)
+    assert f"{abs(50 * (low + high)):.1f} points of accuracy " in made
+    assert ("more than static" if low + high > 0 else "less than static") in made
+    assert f"(interval {100 * low:+.1f} to {100 * high:+.1f})" in made
+    other = sentence("eda", "static", found, "accuracy")
+    assert other == made.replace("feedback", "eda").replace("evokd has", "eda has")
+
+
+def test_the_table_fits_a_terminal(
+    done: tuple[Task, Path, dict[str, Any], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, record, _ = done
+    _show(record, out)
+    said = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in said.splitlines()[:8])
+    assert "…" not in said
+    for arm in ARMS:
+        mean = f"{100 * record['arms'][arm]['mean']:.1f}"
+        assert re.search(rf"{arm} +{re.escape(mean)} ", said)
+    assert record["says"] in said
+
+
+def test_curves_are_averaged_between_their_points_and_kept_past_their_ends() -> None:
+    curve = averaged([[[0, 0.2], [100, 0.6]], [[0, 0.4], [50, 0.8]]])
+    tokens, mean, low, high = map(list, zip(*curve, strict=True))
+    half = tokens.index(50.0)
+    assert (tokens[0], tokens[-1]) == (0, 100)
+    assert (low[half], high[half]) == (pytest.approx(0.4), pytest.approx(0.8))
+    assert mean[-1] == pytest.approx(0.7)
+    assert reached(curve, 0.6) == 50
+    assert reached(curve, 0.71) is None
+
+
+def test_a_cell_differs_in_arm_and_seed_alone(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    contest, data = Contest(ARMS, tokens=900), load_data(task)
+    one, other = (
+        cell_task(task, contest, arm=arm, seed=seed, data=data, out=tmp_path).settings()
+        for arm, seed in (("evokd", 1), ("static", 2))
+    )
+    assert one["budget"]["tokens"] == 900
+    for settings in (one, other):
+        del settings["loop"]["arm"], settings["loop"]["seed"]
+    assert one == other

@@ -1,0 +1,236 @@
+"""What differs by kind: reading outputs, asking the teacher, pairing mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evokd.answers import Span, read_spans, write_labels, write_spans
+from evokd.calls import Calls
+from evokd.kinds import KINDS, kind_of
+from evokd.kinds.entities import NOTHING, EntityTagging, joined
+from evokd.kinds.multilabel import NOTHING as NO_CLASS
+from evokd.kinds.multilabel import Multilabel
+from evokd.ledger import Ledger
+from evokd.prompts import VERDICTS, Seen
+from evokd.replies import Entities
+from evokd.task import Task
+from evokd.teacher import Generate, Score, Scored, Written
+from evokd.watch import Silent
+from serving.spans import Found
+
+TYPES = {"artist": "who plays", "title": "what is played", "time": "when"}
+TEXT = "play Blue by Joni at six"
+BLUE, JONI, SIX = Span(5, 9, "title"), Span(13, 17, "artist"), Span(21, 24, "time")
+
+
+def task(kind: str, labels: dict[str, str] = TYPES) -> Task:
+    return Task.model_validate(
+        {"name": "t", "kind": kind, "domain": "requests", "labels": labels, "data": {"seed": "s"}}
+    )
+
+
+class Answers:
+    """A teacher that says what the test says: replies in turn, and the choice it finds best."""
+
+    name, fingerprint = "said", "said-1"
+
+    def __init__(self, replies: Sequence[Any] = (), best: Any = None) -> None:
+        self.replies, self.best = list(replies), best
+        self.asked: list[Generate | Score] = []
+
+    def generate(self, requests: Sequence[Generate], on_done: Any = None) -> list[Written]:
+        self.asked += requests
+        made = []
+        for i, _ in enumerate(requests):
+            text = self.replies.pop(0)
+            text = text if isinstance(text, str) else json.dumps(text)
+            made.append(Written(text, "stop", 1, 1, 1))
+            on_done(i, made[-1])
+        return made
+
+    def score(self, requests: Sequence[Score], on_done: Any = None) -> list[Scored]:
+        self.asked += requests
+        made = []
+        for i, request in enumerate(requests):
+            best = self.best(request)
+            logprobs = tuple(-0.1 if c == best else -3.0 for c in request.choices)
+            made.append(Scored(logprobs, 1, 1, 1))
+            on_done(i, made[-1])
+        return made
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "run.db")
+    yield opened
+    opened.close()
+
+
+def said(*spans: Span, text: str = TEXT) -> list[dict[str, str]]:
+    return [{"text": text[s.start : s.end], "type": s.label} for s in spans]
+
+
+def label(ledger: Ledger, kind: str, teacher: Answers, texts: Sequence[str]) -> list[Any]:
+    calls = Calls(ledger, lambda: teacher)
+    return kind_of(task(kind)).label(calls, "round 0", texts, Silent().progress)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_answer_has_no_labels(kind: str) -> None:
+    assert kind_of(task(kind)).labels_in("") == ()
+
+
+# -- entities ---------------------------------------------------------------------------------
+
+
+def test_entities_on_which_both_replies_agree_are_taken_without_another_question(
+    ledger: Ledger,
+) -> None:
+    teacher = Answers([said(BLUE, JONI), said(BLUE, JONI)])
+    [made] = label(ledger, "ner", teacher, [TEXT])
+    assert (made.label, made.reason) == (write_spans([BLUE, JONI]), "")
+    assert all(isinstance(request, Generate) for request in teacher.asked)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "spans", "reason"),
+    [
+        ("right", [BLUE, JONI], ""),
+        ("not an entity", [JONI], ""),
+        ("wrong type", [JONI], "uncertain entity"),
+        ("wrong boundary", [JONI], "uncertain entity"),
+    ],
+)
+def test_an_entity_of_one_reply_alone_is_asked_again(
+    ledger: Ledger, verdict: str, spans: list[Span], reason: str
+) -> None:
+    teacher = Answers([said(BLUE, JONI), said(JONI)], best=lambda request: verdict)
+    [made] = label(ledger, "ner", teacher, [TEXT])
+    assert (made.label, made.reason) == (write_spans(spans), reason)
+    [asked] = [request for request in teacher.asked if isinstance(request, Score)]
+    assert asked.choices == VERDICTS
+    assert '"Blue"' in asked.messages[0].content
+    assert "type title" in asked.messages[0].content
+
+
+def test_the_types_are_listed_in_two_orders(ledger: Ledger) -> None:
+    teacher = Answers([[], []])
+    label(ledger, "ner", teacher, [TEXT])
+    one, other = (r.messages[0].content for r in teacher.asked)
+    assert one.index("- artist") < one.index("- time")
+    assert other.index("- artist") > other.index("- time")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("I see none.", "entities: no json"),
+        ([{"text": "Blue", "type": "album"}], "entities: unknown type"),
+        ([{"text": "Green", "type": "title"}], "entities: not in the text"),
+        ({"text": "Blue"}, "entities: no json"),
+        ([{"text": "Blue"}], "entities: wrong shape"),
+    ],
+)
+def test_a_refused_reply_says_why(ledger: Ledger, reply: Any, reason: str) -> None:
+    [made] = label(ledger, "ner", Answers([reply, said(BLUE)]), [TEXT])
+    assert made.reason == reason
+
+
+spans = st.sets(st.sampled_from([BLUE, JONI, SIX, Span(5, 12, "title"), Span(5, 9, "artist")]))
+
+
+@given(spans, spans, st.data())
+def test_joined_entities_never_overlap_and_are_invented_by_nobody(
+    one: set[Span], other: set[Span], data: st.DataObject
+) -> None:
+    verdicts = {s: data.draw(st.sampled_from(VERDICTS)) for s in one ^ other}
+    made = joined(Entities(tuple(one)), Entities(tuple(other)), verdicts)
+    found = read_spans(made.label)
+    assert {*found} <= one | other
+    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(verdicts.get(s, "right") == "right" for s in found)
+
+
+@pytest.mark.parametrize(
+    ("gold", "given", "pair"),
+    [
+        ([BLUE], [], ("title", NOTHING)),
+        ([], [BLUE], (NOTHING, "title")),
+        ([BLUE], [Span(5, 9, "artist")], ("title", "artist")),
+        ([BLUE], [Span(5, 12, "title")], ("title", "title")),
+        ([BLUE, JONI], [BLUE], ("artist", NOTHING)),
+    ],
+)
+def test_a_mistake_is_paired_by_what_was_taken_for_what(
+    gold: list[Span], given: list[Span], pair: tuple[str, str]
+) -> None:
+    seen = Seen(TEXT, write_spans(gold), write_spans(given))
+    assert EntityTagging(task("ner")).confusion(seen) == pair
+
+
+def test_outputs_become_answers_and_strict_scores() -> None:
+    kind = EntityTagging(task("ner"))
+    outputs = [[Found(5, 9, "title", 0.7), Found(13, 17, "artist", 0.9)], []]
+    first, second = kind.predictions(outputs)
+    assert (first.predicted, first.confidence) == (write_spans([BLUE, JONI]), 0.7)
+    assert second.predicted == write_spans([])
+    scores = kind.score([write_spans([BLUE, SIX]), write_spans([])], outputs)
+    assert scores.accuracy == 0.5
+    assert scores.micro_f1 == 0.5
+    assert scores.per_label["title"]["f1"] == 1
+
+
+# -- several labels ---------------------------------------------------------------------------
+
+
+def test_every_label_is_asked_for_by_itself_in_two_orders(ledger: Ledger) -> None:
+    teacher = Answers(best=lambda r: "yes" if "class title" in r.messages[0].content else "no")
+    [made] = label(ledger, "multilabel", teacher, [TEXT])
+    assert made.label == write_labels(["title"])
+    assert made.reason == ""
+    assert made.soft[1] > 0.9 > 0.1 > max(made.soft[0], made.soft[2])
+    assert len(teacher.asked) == 2 * len(TYPES)
+
+
+def test_orders_that_disagree_are_not_trusted(ledger: Ledger) -> None:
+    def best(request: Score) -> str:
+        shown = request.messages[0].content
+        return "yes" if shown.index("- artist") < shown.index("- time") else "no"
+
+    [made] = label(ledger, "multilabel", Answers(best=best), [TEXT])
+    assert made.reason == "labels disagree"
+
+
+def test_thresholds_decide_which_labels_apply() -> None:
+    outputs = np.array([[0.4, 0.6, 0.2]])
+    half = Multilabel(task("multilabel")).predictions(outputs)[0]
+    own = Multilabel(task("multilabel"), [0.3, 0.7, 0.9]).predictions(outputs)[0]
+    assert half.predicted == write_labels(["title"])
+    assert own.predicted == write_labels(["artist"])
+    assert half.confidence == pytest.approx(0.6)
+
+
+def test_a_mistake_names_what_was_missed_and_what_was_given() -> None:
+    kind = Multilabel(task("multilabel"))
+    seen = Seen("x", write_labels(["artist", "time"]), write_labels(["time", "title"]))
+    assert kind.confusion(seen) == ("artist", "title")
+    assert kind.confusion(Seen("x", "[]", '["time"]')) == (NO_CLASS, "time")
+
+
+def test_scores_of_sets() -> None:
+    kind = Multilabel(task("multilabel"))
+    outputs = np.array([[0.9, 0.9, 0.1], [0.1, 0.1, 0.1]])
+    scores = kind.score([write_labels(["artist"]), write_labels([])], outputs)
+    assert scores.accuracy == 0.5
+    assert scores.micro_f1 == pytest.approx(2 / 3)
+    assert scores.per_label["title"]["precision"] == 0

@@ -1,0 +1,169 @@
+"""What the switches of the method are made of, without a run."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import LABELS, texts_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evokd.answers import Span, write_labels, write_spans
+from evokd.arms.attributes import styles
+from evokd.arms.edits import chunks, edit, written
+from evokd.diversity import diversity
+from evokd.examples import Example
+from evokd.kinds import KINDS
+from evokd.ledger import Prediction
+from evokd.likeness import nearest, sure
+from evokd.noise import FEWEST, by_folds, by_mixture, folds
+from evokd.replies import Attributes, parse_attributes, parse_labelled
+from evokd.shots import sample_shots
+from evokd.sungen import learn_weights
+from evokd.task import Task
+from evokd.teacher import Written
+
+
+def bare(kind: str) -> Task:
+    """Return a task without files."""
+    labels = dict.fromkeys(LABELS, "")
+    return Task.model_validate(
+        {"name": "t", "kind": kind, "domain": "d", "labels": labels, "data": {"seed": "s"}}
+    )
+
+
+def said(text: str) -> Written:
+    return Written(text, "stop", 0, 0, 0)
+
+
+def test_a_label_that_there_is_not_refuses_the_reply() -> None:
+    good = {"hard": [{"text": "a  b", "class": "x"}], "easy": []}
+    assert parse_labelled(said(json.dumps(good)), ["x"]).texts == (("hard", "a b", "x"),)
+    assert parse_labelled(said(json.dumps(good)), ["y"]).reject == "unknown label"
+    more: list[tuple[Any, str]] = [
+        ({"hard": ["a"]}, "wrong shape"),
+        ({"hard": [{"text": "a"}]}, "wrong shape"),
+        ({"hard": [{"text": 1, "class": "x"}]}, "wrong shape"),
+        ({"hard": [{"text": " ", "class": "x"}]}, "no text"),
+        ([], "no json"),
+        ({}, "wrong shape"),
+    ]
+    for value, reason in more:
+        assert parse_labelled(said(json.dumps(value)), ["x"]).reject == reason
+
+
+@given(st.text(max_size=60) | st.dictionaries(st.text(), st.lists(st.text())).map(json.dumps))
+def test_no_text_breaks_the_new_parsers(text: str) -> None:
+    assert bool(parse_labelled(said(text), ["x"]).texts) == (
+        parse_labelled(said(text), ["x"]).reject is None
+    )
+    read = parse_attributes(said(text))
+    assert bool(read.topics) == bool(read.styles) == bool(read.speakers) == (read.reject is None)
+
+
+def test_every_topic_comes_with_two_styles() -> None:
+    named = Attributes(("a", "b"), ("x", "y", "z"), ("p", "q"))
+    made = styles(named)
+    assert made == ["about a, x, from p", "about b, y, from q",
+                    "about a, y, from p", "about b, z, from q"]  # fmt: skip
+    assert styles(Attributes(reject="cut")) == []
+
+
+pieces = st.sampled_from(["rain", "now", "(", "Paris", "New York", ",", "7", "là"])
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(pieces, st.sampled_from(["", " ", "  "]), st.booleans()), min_size=1,
+                max_size=9), st.integers(0, 99))  # fmt: skip
+def test_edits_keep_every_entity_whole(parts: list[tuple[str, str, bool]], seed: int) -> None:
+    text, spans = "", []
+    for words, gap, entity in parts:
+        text += gap if text else ""
+        if entity:
+            spans.append(Span(len(text), len(text) + len(words), "x"))
+        text += words
+    cut = chunks(text, write_spans(spans))
+    assert written(cut) == (text, spans)
+    new, places = written(edit(cut, [c for c in cut if not c.label], random.Random(seed)))
+    assert sorted(new[s.start : s.end] for s in places) == sorted(
+        text[s.start : s.end] for s in spans
+    )
+
+
+def test_the_likest_texts_stand_last() -> None:
+    known = [Example("play some jazz", "music"), Example("wake me", "alarm"),
+             Example("play some jazz songs", "music")]  # fmt: skip
+    (shown,) = nearest(["play jazz songs"], known, count=2)
+    assert shown == (("play some jazz", "music"), ("play some jazz songs", "music"))
+    assert nearest(["a", "b"], [], count=2) == [(), ()]
+    soft = [Example("a", "x", "hard", (0.95, 0.05)), Example("b", "x", "hard", (0.6, 0.4))]
+    assert [e.text for e in sure([*soft, Example("c", "x")])] == ["a", "c"]
+
+
+def test_mixtures_and_folds_find_the_wrong_labels() -> None:
+    rng = np.random.default_rng(0)
+    answers = ["a"] * 60
+    wrong = set(rng.permutation(60)[:8].tolist())
+    said = [
+        Prediction("b" if i in wrong else "a", float(c), float(2 * c - 1))
+        for i, c in enumerate(rng.uniform(0.85, 0.99, 60))
+    ]
+    assert set(by_mixture(answers, said)) == wrong
+    assert set(by_folds(answers, said)) < wrong  # the surest of them
+    assert by_mixture(answers[: FEWEST - 1], said[: FEWEST - 1]) == []
+    parts = folds(10, seed=1)
+    assert sorted(int(i) for part in parts for i in part) == list(range(10))
+
+
+def test_learned_weights_are_lower_where_labels_are_wrong() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 3, 240)
+    vectors = np.eye(3, 16)[right] + rng.normal(0, 0.15, (240, 16))
+    wrong = rng.permutation(240)[:48]
+    answers = right.copy()
+    answers[wrong] = (answers[wrong] + rng.integers(1, 3, 48)) % 3
+    weights = np.array(learn_weights(vectors, answers.tolist(), seed=0))
+    off = np.isin(np.arange(240), wrong)
+    assert weights.mean() == pytest.approx(1, abs=1e-4)
+    assert weights[off].mean() < 0.5 * weights[~off].mean()
+    assert learn_weights(vectors, answers.tolist(), seed=0) == weights.tolist()
+
+
+def test_diversity_falls_with_repetition() -> None:
+    texts = [e.text for e in texts_of(5, 10)]
+    varied, same = diversity(texts, seed=0), diversity([texts[0]] * 5, seed=0)
+    assert varied["distinct_1"] > same["distinct_1"]
+    assert varied["distinct_2"] > same["distinct_2"]
+    assert varied["nearest"] < same["nearest"] == 1.0
+    assert diversity(texts[:1], seed=0) == {}
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sets(st.sampled_from(LABELS)), max_size=30), st.integers(1, 4), st.integers(0, 9)
+)
+def test_few_texts_hold_every_label_often_enough(given_: Any, shots: int, seed: int) -> None:
+    kind = KINDS["multilabel"](bare("multilabel"))
+    examples = [Example(f"text {i}", write_labels(names)) for i, names in enumerate(given_)]
+    chosen = sample_shots(examples, kind, shots=shots, seed=seed)
+    assert len({e.text for e in chosen}) == len(chosen)
+    have = Counter(n for e in chosen for n in kind.labels_in(e.label))
+    all_ = Counter(n for e in examples for n in kind.labels_in(e.label))
+    assert all(have[n] >= min(shots, all_[n]) for n in LABELS)
+    for e in chosen:  # none can be spared
+        assert any(have[n] <= min(shots, all_[n]) for n in kind.labels_in(e.label))
+    assert sample_shots(examples, kind, shots=shots, seed=seed) == chosen
+
+
+def test_shots_of_a_classification_are_exact() -> None:
+    kind = KINDS["classification"](bare("classification"))
+    examples = texts_of(1, 20)
+    draws = [sample_shots(examples, kind, shots=3, seed=n) for n in range(3)]
+    for chosen in draws:
+        assert Counter(e.label for e in chosen) == dict.fromkeys(LABELS, 3)
+    assert len({tuple(e.text for e in chosen) for chosen in draws}) == 3

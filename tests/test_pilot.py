@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_run import Run, make_task, tables, write_jsonl
+from fakes import KEYWORDS, LABELS, FakeLearner, ScriptedTeacher, sentence
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from evokd.cli import app
+from evokd.examples import Example
+from evokd.fitness import judge
+from evokd.forecast import LEAST_STEPS, Forecast, forecast
+from evokd.ledger import Ledger
+from evokd.measured import Cost, Fit, Measured, Share, Trial
+from evokd.pilot import MOST_DEV, Counted, Pilot
+from evokd.task import Task, load_data, load_task
+from evokd.teacher import Generate, Score, Scored
+from evokd.watch import Silent
+
+
+class Knows(ScriptedTeacher):
+    """Labels every text by its words, and nothing but them."""
+
+    def _score(self, request: Score) -> Scored:
+        text = json.loads(request.messages[-1].content.rpartition("Text: ")[2])
+        hits = [sum(w in KEYWORDS[c] for w in text.casefold().split()) for c in request.choices]
+        points = np.array(hits, dtype=float)
+        said = points - np.log(np.exp(points).sum())
+        return Scored(tuple(said.tolist()), 10, 3, 5)
+
+
+class SaysTheFirst(Knows):
+    """Takes the label that stands first, whatever the text."""
+
+    def _score(self, request: Score) -> Scored:
+        return Scored((-0.1, *[-3.0] * (len(request.choices) - 1)), 10, 3, 5)
+
+
+class Mumbles(Knows):
+    """Writes nothing that can be read."""
+
+    def _text(self, asked: str, rng: Any, number: int) -> str:
+        return ""
+
+
+class KnowsKinds(Knows):
+    """Knows which labels apply to a text, and which of its words are entities."""
+
+    def _score(self, request: Score) -> Scored:
+        asked = request.messages[-1].content
+        text = json.loads(asked.rpartition("Text: ")[2].splitlines()[0])
+        named = re.search(r"Does the class (.+) apply", asked)
+        applies = named and any(w in KEYWORDS[named[1]] for w in text.split())
+        best = request.choices[0 if applies or not named else 1]
+        return Scored(tuple(0.0 if c == best else -5.0 for c in request.choices), 10, 3, 5)
+
+    def _text(self, asked: str, rng: Any, number: int) -> str:
+        if "Which entities are in this text?" in asked:
+            text = json.loads(asked.rpartition("Text: ")[2])
+            found = ((w, n) for w in text.split() for n in KEYWORDS if w in KEYWORDS[n])
+            return json.dumps([{"text": w, "type": n} for w, n in found])
+        if found := re.search(r"Write (\d+) new texts .*the (?:class|type) (\w+)", asked):
+            return json.dumps([sentence(rng, found[2]) for _ in range(int(found[1]))])
+        return super()._text(asked, rng, number)
+
+
+def ticks(step: float = 1.0) -> Any:
+    """Return a clock on which every look takes a step."""
+    return (step * n for n in range(10**6)).__next__
+
+
+def pilot(
+    folder: Path, task: Task, teacher: ScriptedTeacher | None, learner: FakeLearner | None = None
+) -> Measured:
+    """Measure with a teacher, or with what the folder's ledger has."""
+    ledger = Ledger(folder / "plan.db")
+    calls = Counted(ledger, None if teacher is None else lambda: teacher)
+    try:
+        made = Pilot(task, load_data(task), calls, Silent(), ticks())
+        return made.measure(learner)
+    finally:
+        calls.close()
+        ledger.close()
+
+
+def test_a_teacher_that_knows_is_right_on_all_gold_texts(tmp_path: Path) -> None:
+    task = make_task(tmp_path, dev=4)
+    measured = pilot(tmp_path, task, Knows(faulty=0))
+    assert measured.gold == Share(15, 15)  # one seed and four dev texts a label
+    assert measured.confused == ()
+    assert measured.parsed.value == 1
+    assert measured.teacher == "scripted"
+    assert measured.sure.value > 0.7
+    assert measured.fit is None
+    states = {f.topic: f.state for f in judge(task, measured)}
+    assert states["labels"] == states["replies"] == states["texts"] == "good"
+
+
+def test_a_teacher_that_reads_only_the_order_is_found_out(tmp_path: Path) -> None:
+    task = make_task(tmp_path, dev=8)
+    measured = pilot(tmp_path, task, SaysTheFirst(faulty=0))
+    assert measured.sure.hits == 0
+    assert measured.gold == Share(9, 27)
+    assert {right for right, _, _ in measured.confused} < {*LABELS}
+    found = {f.topic: f for f in judge(task, measured)}
+    assert found["labels"].state == "wrong"
+    assert found["agreement"].state == "warning"
+    assert found["texts"].state == "warning"
+
+
+def test_a_teacher_that_cannot_write_is_of_no_use(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    measured = pilot(tmp_path, task, Mumbles(faulty=0))
+    assert measured.cover.texts == measured.feedback.texts == 0
+    assert measured.parsed.value == 0
+    replies = next(f for f in judge(task, measured) if f.topic == "replies")
+    assert replies.state == "wrong"
+    assert forecast(task, load_data(task), measured).parts[0].kept == 0
+
+
+def several(text: str) -> dict[str, Any]:
+    return {"labels": [n for n, words in KEYWORDS.items() if {*words} & {*text.split()}]}
+
+
+def tagged(text: str) -> dict[str, Any]:
+    found = [(m.start(), m.end(), m[0]) for m in re.finditer(r"\S+", text)]
+    return {
+        "entities": [
+            {"start": start, "end": end, "label": n}
+            for start, end, word in found
+            for n in KEYWORDS
+            if word in KEYWORDS[n]
+        ]
+    }
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("multilabel", several), ("ner", tagged)])
+def test_other_kinds_are_tried_alike(tmp_path: Path, kind: str, answer: Any) -> None:
+    make_task(tmp_path)
+    for name in ("seed", "test"):
+        path = tmp_path / f"{name}.jsonl"
+        texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
+        write_jsonl(path, [{"text": text, **answer(text)} for text in texts])
+    settings = json.loads((tmp_path / "task.yaml").read_text())
+    (tmp_path / "task.yaml").write_text(json.dumps({**settings, "kind": kind}))
+    task = load_task(tmp_path / "task.yaml")
+    measured = pilot(tmp_path, task, KnowsKinds(faulty=0))
+    assert measured.gold == Share(3, 3)
+    assert measured.sure.value == 1
+    assert measured.feedback.conversations > 0
+    assert measured.feedback.kept > 0
+    assert all(finding.state == "good" for finding in judge(task, measured))
+    assert forecast(task, load_data(task), measured).total.calls > 50
+
+
+def test_faulty_replies_are_counted(tmp_path: Path) -> None:
+    task = make_task(tmp_path, loop={"cover": 60, "conversations": 8})
+    measured = pilot(tmp_path, task, ScriptedTeacher(faulty=2))
+    assert 0.3 < measured.parsed.value < 0.9
+    assert measured.cover.parsed.of == measured.cover.conversations == 32
+    # An analysis and the texts after it are two replies.
+    assert measured.feedback.parsed.of == 2 * measured.feedback.conversations
+
+
+def test_no_test_text_is_asked_about_and_no_dev_text_is_shown_to_a_writer(tmp_path: Path) -> None:
+    task = make_task(tmp_path, dev=5, test=5)
+    data, teacher = load_data(task), ScriptedTeacher()
+    pilot(tmp_path, task, teacher)
+    said: dict[type, str] = {Generate: "", Score: ""}
+    for request in teacher.asked:
+        said[type(request)] += "\n".join(m.content for m in request.messages)
+    for example in data.test:
+        assert example.text not in said[Generate] + said[Score]
+    for example in data.dev:
+        assert example.text in said[Score]
+        assert example.text not in said[Generate]
+
+
+def test_much_gold_is_sampled(tmp_path: Path) -> None:
+    task = make_task(tmp_path, dev=40)
+    measured = pilot(tmp_path, task, Knows(faulty=0))
+    assert measured.gold.of == MOST_DEV + 3
+
+
+def test_a_second_pilot_asks_nothing_and_finds_the_same(tmp_path: Path) -> None:
+    task = make_task(tmp_path, dev=2)
+    first = pilot(tmp_path, task, ScriptedTeacher(), FakeLearner(task.names))
+    again = pilot(tmp_path, task, None, FakeLearner(task.names, fail_at=0))
+    assert again == first
+    longer = make_task(tmp_path, dev=2, loop={"rounds": 9})
+    assert pilot(tmp_path, longer, None, FakeLearner(task.names, fail_at=0)) == first
+
+
+def test_what_a_step_took_is_whole_where_only_a_part_was_made_anew(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    first = pilot(tmp_path, task, ScriptedTeacher(faulty=0))
+    more = make_task(tmp_path, loop={"cover": 16})
+    teacher = ScriptedTeacher(faulty=0)
+    second = pilot(tmp_path, more, teacher)
+    asked = [r for r in teacher.asked if isinstance(r, Generate) and "the class" in str(r)]
+    assert first.cover.writing.calls == 6
+    assert second.cover.writing.calls == 12
+    assert len([r for r in asked if len(r.messages) == 1 and "Write" in str(r)]) == 6
+    assert second.cover.writing.tokens_out > first.cover.writing.tokens_out
+
+
+def test_a_training_is_timed_and_not_finished(tmp_path: Path) -> None:
+    task, learner = make_task(tmp_path), Slow(LABELS)
+    measured = pilot(tmp_path, task, ScriptedTeacher(), learner)
+    # A look at the clock a step, a second each; the first step and the start have one together.
+    assert measured.fit == Fit(0.0, 1.0, 1 / 48)
+    assert len(learner.log) == 1
+    assert learner.fits == 0
+
+
+class Slow(FakeLearner):
+    """Takes a hundred steps."""
+
+    def fit(self, examples: Sequence[Example], **how: Any) -> Any:
+        return super().fit(examples, **{**how, "epochs": 100})
+
+
+def test_no_training_has_fewer_steps_than_the_forecast_counts() -> None:
+    assert pytest.importorskip("evokd.training").MIN_STEPS == LEAST_STEPS
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Forecast]:
+    """A run, and what was expected of it."""
+    folder = tmp_path_factory.mktemp("forecast")
+    loop = {"rounds": 2, "cover": 40, "conversations": 4, "quota": 4}
+    task = make_task(folder, loop=loop, export={"gate_texts": 60}, pool=10)
+    (folder / "pilot").mkdir()
+    measured = pilot(folder / "pilot", task, ScriptedTeacher(faulty=0))
+    expected = forecast(task, load_data(task), measured)
+    return Run(folder / "run", task, teacher=ScriptedTeacher(faulty=0)), expected
+
+
+def test_the_forecast_comes_true(ended: tuple[Run, Forecast]) -> None:
+    run, expected = ended
+    took = {"round 0": Cost(), "round": Cost(), "gate": Cost()}
+    for _, scope, _, _, _, *tokens in tables(run.file)["calls"]:
+        name = scope.partition("/")[0]
+        took[name if name == "round 0" else name.split()[0]] += Cost(1, *tokens)
+    for part, real in zip(expected.parts, took.values(), strict=True):
+        assert part.cost.calls == pytest.approx(real.calls, rel=0.25), part.name
+        assert part.cost.tokens_in == pytest.approx(real.tokens_in, rel=0.3), part.name
+    assert expected.total.calls == sum(part.cost.calls for part in expected.parts)
+    kept = sum(row.split is not None for row in run.rows(round=0))
+    assert expected.parts[0].kept == pytest.approx(kept, rel=0.25)
+
+
+TRIAL = Trial(8, Share(8, 8), 40, 40, 30, Cost(8, 800, 400, 900, 2), Cost(80, 8000, 80, 900, 4))
+FINE = Measured("a teacher", Share(45, 50), Share(95, 100), (("music", "alarm", 3),), TRIAL, TRIAL,
+                Cost(100, 9000, 100, 1000, 5), Fit(2.0, 0.1, 0.001))  # fmt: skip
+
+
+def changed(**parts: Any) -> Measured:
+    values = {name: getattr(FINE, name) for name in Measured.__dataclass_fields__}
+    return Measured(**values | parts)
+
+
+@pytest.mark.parametrize(
+    ("measured", "topic", "state", "says", "hint"),
+    [
+        (FINE, "labels", "good", "45 of 50 (0.90)", ""),
+        (changed(gold=Share(35, 50)), "labels", "warning", "0.56 to 0.81", "music and alarm"),
+        (changed(gold=Share(2, 2)), "labels", "warning", "0.34 to 1.00", "too few"),
+        (changed(gold=Share(10, 50)), "labels", "wrong", "0.11 to 0.33", "larger model"),
+        (changed(sure=Share(80, 100)), "agreement", "warning", "80 of 100", "position"),
+        (changed(sure=Share(85, 100)), "agreement", "good", "85 of 100", ""),
+        (
+            changed(cover=Trial(9, Share(2, 9), 6, 6, 6, Cost(), Cost())),
+            "replies", "warning", "10 of 17", "max_tokens",
+        ),
+        (
+            changed(cover=Trial(9, Share(9, 9), 99, 99, 1, Cost(), Cost())),
+            "texts", "warning", "31 of 139", "definitions",
+        ),
+        (changed(teacher="big"), "speed", "good", "big: 200 tokens/s", ""),
+        (
+            changed(cover=Trial(9, Share(9, 9), 9, 9, 9, Cost(9, 9, 9, 9, 99), Cost())),
+            "speed", "warning", "4 tokens/s", "smaller model",
+        ),
+    ],
+)  # fmt: skip
+def test_the_judgement(
+    tmp_path: Path, measured: Measured, topic: str, state: str, says: str, hint: str
+) -> None:
+    task = make_task(tmp_path)
+    found = next(f for f in judge(task, measured) if f.topic == topic)
+    assert found.state == state
+    assert says in found.says
+    assert hint in found.hint
+    assert bool(found.hint) == (state != "good")
+
+
+def test_more_rounds_cost_more_and_static_asks_as_much(tmp_path: Path) -> None:
+    def total(**loop: Any) -> Cost:
+        task = make_task(tmp_path, loop={"conversations": 4, **loop})
+        return forecast(task, load_data(task), FINE).total
+
+    few, many = total(rounds=1), total(rounds=5)
+    assert many.calls > few.calls
+    assert many.seconds > few.seconds
+    assert total(rounds=5, arm="static") == many  # here both trials cost the same
+
+
+def test_the_texts_of_a_pool_are_labelled_once(tmp_path: Path) -> None:
+    bare, pool = make_task(tmp_path / "a", loop={"pool": 2}), make_task(tmp_path / "b", pool=5)
+    without, with_ = (forecast(t, load_data(t), FINE).total.calls for t in (bare, pool))
+    assert with_ - without == 2 * 8  # four a round of fifteen, two calls each
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_an_interval_holds_the_share(hits: int, misses: int) -> None:
+    share = Share(hits, hits + misses)
+    low, high = share.interval
+    assert 0 <= low <= high <= 1
+    if share.of:
+        assert low - 1e-9 <= share.value <= high + 1e-9
+        wider = Share(2 * hits, 2 * share.of).interval
+        assert wider[1] - wider[0] < high - low
+
+
+def test_intervals_are_wilsons() -> None:
+    # Newcombe 1998, table I: 81 of 263, and 0 of 20.
+    assert Share(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert Share(0, 20).interval == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the fakes in the place of models."""
+    monkeypatch.setattr("evokd.run.check_models", lambda task: None)
+    monkeypatch.setattr("evokd.teacher.open_teacher", lambda settings: Knows(faulty=0))
+    monkeypatch.setattr("evokd.learner.EncoderLearner", lambda task: FakeLearner(task.names))
+
+
+@pytest.mark.usefixtures("offline")
+def test_the_command_prints_judgement_and_costs(tmp_path: Path) -> None:
+    make_task(tmp_path, dev=8)
+    file = tmp_path / "plan.json"
+    arguments = ["plan", str(tmp_path / "task.yaml"), "--json", str(file)]
+    told = CliRunner().invoke(app, [*arguments, "--set", "loop.rounds=3"])
+    assert told.exit_code == 0, told.exception
+    for part in ("labels", "agreement", "replies", "speed", "3 rounds of feedback", "minutes"):
+        assert part in told.output
+    record = json.loads(file.read_text())
+    assert record["measured"]["gold"] == {"hits": 27, "of": 27}
+    assert record["forecast"]["total"]["calls"] > 0
+    assert not (tmp_path / "plan.db").exists()
+
+
+def test_the_command_keeps_a_pilot_and_fails_for_a_useless_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None
+) -> None:
+    make_task(tmp_path, dev=8)
+    monkeypatch.setattr("evokd.teacher.open_teacher", lambda settings: SaysTheFirst(faulty=0))
+    arguments = ["plan", str(tmp_path / "task.yaml"), "--out", str(tmp_path / "pilot")]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    monkeypatch.setattr("evokd.teacher.open_teacher", lambda settings: 1 / 0)
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert (tmp_path / "pilot" / "plan.db").is_file()

@@ -1,0 +1,106 @@
+"""The quality benchmark: its tasks, its table and its pictures, on made-up cells."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.quality.__main__ import groups
+from benchmarks.quality.cells import FULL, Cells
+from benchmarks.quality.picture import picture, write_pictures
+from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
+from evokd.answers import Span, read_spans
+from evokd.examples import Example
+from evokd.task import load_data
+
+TEXTS = 60
+
+
+def cell(score: float, seed: int, *, tokens: int = 1000) -> dict[str, Any]:
+    rng = random.Random(f"{score} {seed}")
+    counts = [[2 * (rng.random() < score), 2] for _ in range(TEXTS)]
+    right = sum(hits for hits, _ in counts) / (2 * TEXTS)
+    return {
+        "score": right,
+        "counts": counts,
+        "tokens": tokens,
+        "curve": [[0, 0.3], [tokens // 4, right], [tokens, right]],
+        "groups": {"seen": right},
+        "budget": tokens,
+    }
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Cells:
+    made = Cells(tmp_path / "quality.json", quick=False)
+    made.add("t", FULL, 0, {"score": 0.97})
+    for seed in (1, 2, 3):
+        made.add("t", "evokd", seed, cell(0.95, seed))
+        made.add("t", "static", seed, cell(0.4, seed))
+    made.add("t", "pgkd", 1, cell(0.5, 1))
+    return made
+
+
+def test_every_task_is_one_that_can_be_asked() -> None:
+    for setting in settings().values():
+        assert {*setting.unseen} <= {*setting.labels}
+        assert all(name and about for name, about in setting.labels.values())
+        shown = [about for _, about in setting.labels.values()]
+        assert setting.kind == "ner" or len({*shown}) == len(shown)
+    assert settings()["banking-12"].group("activate_my_card") == "unseen"
+    assert settings()["snips-7"].group("play_music") == "seen"
+
+
+def test_rows_take_the_shown_names_and_leave_the_others_out(tmp_path: Path) -> None:
+    labels = {"LOC": ("place", "a place"), "TOWN": ("place", "a place")}
+    setting = Setting("t", "ner", "set", "d", "", (), labels)
+    (tmp_path / "set").mkdir()
+    row = {"tokens": ["In", "Rome", "with", "Ann"], "tags": ["O", "B-TOWN", "O", "B-PER"]}
+    (tmp_path / "set" / "test.jsonl").write_text(json.dumps(row))
+    [made] = rows_of(setting, tmp_path, "test")
+    assert read_spans(made.label) == (Span(3, 7, "place"),)
+    seeds = [made]
+    task = make_task(tmp_path, setting, seeds=seeds, test=seeds, teacher="demo", quick=True)
+    assert load_data(task).test[0].label == made.label
+
+
+def test_a_cell_is_measured_once(cells: Cells) -> None:
+    again = Cells(cells.path, quick=False)
+    assert again.cells == cells.cells
+    assert not again.missing("t", "evokd", 3)
+    assert again.missing("t", "pgkd", 2)
+
+
+def test_the_table_has_what_the_issue_names(cells: Cells) -> None:
+    stored = json.loads(cells.path.read_text())
+    table = stored["tasks"]["t"]
+    arm = table["arms"]["evokd"]
+    assert {"mean", "std", "seeds", "tokens", "full_share"} <= {*arm}
+    assert arm["full_share"] == pytest.approx(arm["mean"] / 0.97)
+    gap = table["differences"]["evokd-static"]
+    assert gap["low"] <= gap["diff"] <= gap["high"]
+    assert gap["low"] > 0.3
+    static = table["arms"]["static"]["mean"]
+    assert gap["error_removed"] == pytest.approx(gap["diff"] / (0.97 - static))
+    assert gap["tokens_share"] <= 0.25
+    assert table["differences"]["evokd-pgkd"]["seeds"] == 1  # the seeds that both have
+
+
+def test_groups_split_the_score_by_what_the_teacher_knows() -> None:
+    setting = settings()["clinc-20"]
+    known, unknown = "timer", setting.labels["apr"][0]
+    test = [Example("a", known), Example("b", known), Example("c", unknown)]
+    assert groups(setting, test, [[2, 2], [0, 2], [2, 2]]) == {"seen": 0.5, "unseen": 1.0}
+
+
+def test_a_picture_has_a_line_an_arm_and_the_reference(cells: Cells, tmp_path: Path) -> None:
+    [path] = write_pictures(cells, tmp_path)
+    tree = ElementTree.fromstring(path.read_text())
+    lines = tree.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(lines) == 4
+    assert picture("t", {"seed-only": {1: cell(0.5, 1, tokens=0)}}, None) is None

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fake_run import Run, make_task
+from fakes import ScriptedTeacher, texts_of
+from rich.console import Console
+from typer.testing import CliRunner
+
+from evokd import replies
+from evokd.cli import app
+from evokd.cli.why import _parts
+from evokd.errors import EvokdError, InputError
+from evokd.examples import text_id
+from evokd.ledger import Ledger, Row, reading
+from evokd.lineage import Lineage
+from evokd.teacher import Written
+from evokd.why import matches, why
+
+LEAK = texts_of(3, 4)[0].text  # a test text of the task
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run with a pool, whose teacher now and then writes a test text."""
+    folder = tmp_path_factory.mktemp("why")
+    task = make_task(folder, pool=3)
+    return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=[LEAK]))
+
+
+@pytest.fixture
+def ledger(run: Run) -> Iterator[Ledger]:
+    with reading(run.file) as opened:
+        yield opened
+
+
+def one(run: Run, **which: object) -> Row:
+    """Return a row with these values, of the row or of its example."""
+    for row in run.rows():
+        values = {n: getattr(row, n, None) or getattr(row.example, n, None) for n in which}
+        if values == which:
+            return row
+    raise AssertionError(f"no row {which}")
+
+
+def written(lineage: Lineage) -> list[str]:
+    """Return the texts of the reply of the call that wrote a text."""
+    assert lineage.call is not None
+    assert lineage.call.reply is not None
+    reply = Written(lineage.call.reply["text"], lineage.call.reply["finish"], 0, 0, 0)
+    parsed = [replies.parse_list(reply), replies.parse_hard_easy(reply)]
+    return [text for p in parsed for _, text in p.texts]
+
+
+def test_every_text_is_found_and_stands_in_the_reply_of_its_call(run: Run, ledger: Ledger) -> None:
+    seen: Counter[str] = Counter()
+    for row in run.rows():
+        text = row.example.text
+        assert [told.text for told in matches(ledger, row.example.id)] == [text]
+        lineage = why(ledger, text)
+        assert lineage.told.id == row.example.id
+        if row.example.origin == "pool":
+            assert lineage.call is None
+        else:
+            assert text in written(lineage)
+        kept = all(check.passed for check in lineage.checks)
+        assert kept == (lineage.told.fate in ("train", "held out: dev", "held out: gate"))
+        seen[row.example.origin] += 1
+    assert set(seen) == {"cover", "hard", "easy", "pool"}
+
+
+def test_the_check_that_failed_is_the_reason(run: Run, ledger: Ledger) -> None:
+    named = {
+        "leak: test": "no leak of a dev or test text",
+        "duplicate": "not said before",
+        "near-duplicate": "not said before",
+        "labels disagree": "its label can be trusted",
+        "not the asked label": "is what was asked for",
+    }
+    for reason, name in named.items():
+        lineage = why(ledger, one(run, reason=reason).example.text)
+        if lineage.told.fate != reason:
+            continue  # the same text was kept another time
+        failed = [check.name for check in lineage.checks if check.passed is False]
+        assert failed == [name]
+        after = lineage.checks[[c.name for c in lineage.checks].index(name) + 1 :]
+        assert all(check.passed is None for check in after)
+
+
+@pytest.mark.parametrize("reason", ["round rolled back", "likely mislabelled"])
+def test_what_was_taken_back_had_passed_all_else(run: Run, tmp_path: Path, reason: str) -> None:
+    path = tmp_path / "run.db"
+    path.write_bytes(run.file.read_bytes())
+    row = one(run, origin="cover", split="train", round=1)
+    with closing(Ledger(path, attempt=False)) as ledger:
+        ledger.drop([row.example.text], reason)
+    with reading(path) as ledger:
+        *before, last = why(ledger, row.example.text).checks
+    assert all(check.passed for check in before)
+    assert (last.passed, last.says) == (False, reason)
+
+
+def test_a_leak_names_the_gold_text(ledger: Ledger) -> None:
+    lineage = why(ledger, LEAK)
+    assert lineage.told.fate == "leak: test"
+    says = next(check.says for check in lineage.checks if check.passed is False)
+    assert text_id(LEAK) in says
+
+
+def test_a_hard_text_has_the_mistakes_and_the_weakness_behind_it(run: Run, ledger: Ledger) -> None:
+    row = one(run, origin="hard", split="train", round=2)
+    lineage = why(ledger, row.example.text)
+    assert lineage.call is not None
+    assert lineage.call.scope == "round 2/write"
+    assert lineage.analysis is not None
+    assert lineage.analysis.scope == "round 2/analyse"
+    assert lineage.analysis.reply is not None
+    assert all(pattern in lineage.analysis.reply["text"] for pattern in lineage.weakness)
+    assert "short texts" in lineage.weakness
+    asked = lineage.call.request["messages"][0]["content"]
+    said = {r.example.text: p for r, p in ledger.tested(1)}
+    assert {shown.role for shown in lineage.shown} >= {"wrong"}
+    for shown in lineage.shown:
+        assert shown.told.text in asked
+        assert shown.told.round == 1
+        prediction = said[shown.told.text]
+        assert (shown.said, shown.confidence) == (prediction.predicted, prediction.confidence)
+        assert (shown.role == "wrong") == (shown.said != shown.told.label)
+
+
+def test_lineage_goes_back_to_the_seeds(run: Run, ledger: Ledger) -> None:
+    row = one(run, origin="hard", split="train", round=2)
+    ancestors = why(ledger, row.example.text).ancestors
+    ids = [a.told.id for a in ancestors]
+    assert len(ids) == len({*ids})
+    assert {parent for a in ancestors for parent in a.shown} <= {*ids}
+    roots = {a.told.fate for a in ancestors if not a.shown}
+    assert "seed example" in roots
+    assert roots <= {"seed example", "train"}  # of the pool's texts there is nothing before
+    assert all(a.told.origin == "pool" for a in ancestors if not a.shown and a.told.origin)
+    numbers = [a.told.round for a in ancestors if a.told.round is not None]
+    assert max(numbers) == 1
+
+
+def test_a_labelled_text_has_both_opinions(run: Run, ledger: Ledger) -> None:
+    row = one(run, origin="pool", split="train")
+    lineage = why(ledger, row.example.text)
+    assert [o.call.scope.partition("/")[2] for o in lineage.labelling] == ["label 1", "label 2"]
+    for opinion in lineage.labelling:
+        assert sum(opinion.probabilities.values()) == pytest.approx(1)
+    one_, other = (o.probabilities for o in lineage.labelling)
+    for name, soft in lineage.soft.items():
+        assert soft == pytest.approx((one_[name] + other[name]) / 2, abs=1e-5)
+
+
+def test_texts_of_the_gate_are_told_too(run: Run, ledger: Ledger) -> None:
+    lineage = why(ledger, one(run, split="gate").example.text)
+    assert lineage.told.round == -1
+    assert lineage.call is not None
+    assert lineage.call.scope.startswith("gate ")
+    assert lineage.shown
+    assert len(lineage.labelling) == 2
+
+
+def test_seeds_gold_texts_and_definitions_are_told(run: Run, ledger: Ledger) -> None:
+    for text, fate in (
+        (texts_of(1, 1)[0].text, "seed example"),
+        (texts_of(3, 4)[5].text, "gold test"),
+        ("is about rain", "definition of a label"),
+    ):
+        assert why(ledger, text).told.fate == fate
+    with pytest.raises(KeyError):
+        why(ledger, "never written")
+
+
+def test_a_text_is_found_by_less_than_all_of_it(run: Run, ledger: Ledger) -> None:
+    every = [row.example for row in run.rows()]
+    text, name = next(
+        (e.text, e.id) for e in every if sum(e.text[1:-1] in other.text for other in every) == 1
+    )
+    assert [t.text for t in matches(ledger, text)] == [text]
+    assert [t.text for t in matches(ledger, name.upper())] == [text]
+    assert text in [t.text for t in matches(ledger, name[:4])]
+    assert [t.text for t in matches(ledger, text[1:-1].upper())] == [text]
+    assert len(matches(ledger, "a")) > 10
+    assert matches(ledger, "") == matches(ledger, "  ") == matches(ledger, "xyzzy") == []
+
+
+def test_reading_goes_on_beside_a_run_and_changes_nothing(run: Run) -> None:
+    before = {p.name: p.read_bytes() for p in run.folder.iterdir() if p.is_file()}
+    with reading(run.file) as ledger:
+        ledger.rows()
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            ledger.set_meta("x", 1)
+    assert {p.name: p.read_bytes() for p in run.folder.iterdir() if p.is_file()} == before
+    with closing(Ledger(run.file, attempt=False)), reading(run.file) as ledger:
+        assert ledger.rows() == run_rows(ledger)
+
+
+def run_rows(ledger: Ledger) -> list[Row]:
+    return [row for n in (0, 1, 2, -1) for row in ledger.rows(round=n)]
+
+
+def test_a_reader_sees_one_moment(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "run.db"
+    path.write_bytes(run.file.read_bytes())
+    with closing(Ledger(path, attempt=False)) as writer:
+        writer.set_meta("x", 1)
+        with reading(path) as ledger:
+            writer.set_meta("x", 2)
+            assert ledger.meta("x") == 1
+        with reading(path) as ledger:
+            assert ledger.meta("x") == 2
+
+
+def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    path.write_bytes(b"no database, but long enough to be looked at as one" * 30)
+    with pytest.raises(InputError, match="not a ledger"), reading(path):
+        pass
+
+
+def test_the_command_tells_it(run: Run) -> None:
+    row = one(run, origin="hard", split="train", round=2)
+    told = CliRunner().invoke(app, ["why", str(run.folder), row.example.id])
+    assert told.exit_code == 0, told.exception
+    for part in ("round 2, hard", "in the teacher's words", "wrong", "label 2", "checks"):
+        assert part in told.output
+    as_json = CliRunner().invoke(app, ["why", str(run.folder), row.example.text, "--json"])
+    record = json.loads(as_json.output)
+    assert record["told"]["text"] == row.example.text
+    assert record["call"]["request"]["seed"] >= 0
+
+
+def test_the_command_lists_what_fits_or_says_that_nothing_does(run: Run) -> None:
+    several = CliRunner().invoke(app, ["why", str(run.folder), "the"])
+    assert isinstance(several.exception, EvokdError)
+    assert "texts fit" in several.exception.message
+    assert several.output.splitlines()[0][:16] in {row.example.id for row in run.rows()} | {
+        e.id for e in texts_of(1, 1)
+    }
+    nothing = CliRunner().invoke(app, ["why", str(run.folder), "xyzzy"])
+    assert "no text fits" in str(nothing.exception)
+    missing = CliRunner().invoke(app, ["why", str(run.folder / "no"), "x"])
+    assert "no such file" in str(missing.exception)
+
+
+def test_prompts_are_whole_when_asked_for(run: Run, ledger: Ledger) -> None:
+    lineage = why(ledger, one(run, origin="hard", split="train", round=2).example.text)
+    assert lineage.call is not None
+    head = lineage.call.request["messages"][0]["content"].splitlines()[0]
+    out = io.StringIO()
+    for full in (False, True):
+        out.seek(0)
+        out.truncate()
+        console = Console(file=out, width=400)
+        for part in _parts(lineage, full):
+            console.print(part)
+        assert (head in out.getvalue()) == full
