@@ -6,6 +6,7 @@ OUT ?= runs/demo
 DATA ?=
 STUDENT ?= runs/demo/student
 TRAINING ?= runs/demo-teacher
+START ?=
 STAMP := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 
@@ -58,9 +59,9 @@ bench: $(STAMP) ## Measure training speed and latency (after make demo)
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.latency --student $(STUDENT)
 
-demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder (hours on 2 cores)
+demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder [START=folder] (hours on 2 cores)
 	@test -n "$(DATA)" || { echo "give DATA=, the folder of the public data sets (see evokd/demo/teacher.md)"; exit 1; }
-	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING)
+	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING) $(if $(START),--start $(START))
 	$(BIN)/python -m evokd.demo.training.to_gguf --out $(TRAINING)
 	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --json $(TRAINING)/fitness.json
 	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING)

@@ -49,7 +49,7 @@ class Defaults:
         return _told(self.predictor.predict([text])[0])
 
 
-def _open() -> Predictor:
+def _open() -> Predictor[Prediction]:
     predictor = open_predictor(Path(os.environ[STUDENT]))
     predictor.predict(["warm up"])
     return predictor

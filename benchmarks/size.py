@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.quality import SETTINGS, rows_of
+from benchmarks.quality.tasks import rows_of, settings
 from evokd.cpus import cpu_model
 from evokd.examples import Example
 from evokd.settings import StudentSettings
@@ -63,7 +63,7 @@ def main() -> None:
 
 def measure(data: Path, *, per_label: int, quick: bool) -> dict[str, Any]:
     """Return a row a variant: accuracy, megabytes, p50 in milliseconds."""
-    setting = SETTINGS["snips-7"]
+    setting = settings()["snips-7"]
     test = rows_of(setting, data, "test")[: 70 if quick else None]
     train = _some(rows_of(setting, data, "train"), per_label)
     names = [name for name, _ in setting.labels.values()]
@@ -127,7 +127,7 @@ def _row(folder: Path, test: list[Example]) -> dict[str, float]:
     }
 
 
-def _p50(predictor: Predictor, texts: list[str]) -> float:
+def _p50(predictor: Predictor[Any], texts: list[str]) -> float:
     taken = []
     for text in texts[:10] + texts:
         start = time.perf_counter()

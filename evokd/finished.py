@@ -77,7 +77,8 @@ def probabilities_of(student: Any, texts: Sequence[str]) -> NDArray[Any]:
     read = getattr(student, "log_probabilities", None)
     if read is None:
         return np.asarray(student.predict(texts))
-    return np.exp(np.concatenate([rows for rows in read(texts) if len(rows)]))
+    tags: NDArray[Any] = np.exp(np.concatenate([rows for rows in read(texts) if len(rows)]))
+    return tags
 
 
 def meta_of(task: Task, data: TaskData, ledger: Ledger, fitted: Calibration) -> StudentMeta:
@@ -104,7 +105,7 @@ def meta_of(task: Task, data: TaskData, ledger: Ledger, fitted: Calibration) -> 
         kind=task.kind,
         temperature=fitted.temperature,
         thresholds=fitted.thresholds,
-        reject=task.export.reject if task.kind == "classification" else 0.0,
+        reject=task.export.reject,
     )
 
 

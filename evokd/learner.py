@@ -12,7 +12,7 @@ from evokd.task import Task
 
 
 class EncoderLearner:
-    """Trains the task's encoder with `evokd.student`; torch is loaded here and not before."""
+    """Trains the task's encoder, to sort or to tag; torch is loaded here and not before."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -27,13 +27,20 @@ class EncoderLearner:
         start: Any = None,
         weights: Sequence[float] | None = None,
     ) -> Fitted:
-        """See `evokd.lessons.Learner`."""
-        from evokd.student import fit
+        """See `evokd.lessons.Learner`; texts with entities are all of one weight."""
+        names, settings = self.task.names, self.task.student
+        if self.task.kind == "ner":
+            from evokd import tagging
 
-        return fit(
+            return tagging.fit(
+                examples, names, settings, epochs=epochs, seed=seed, start=start, on_step=on_step
+            )
+        from evokd import student
+
+        return student.fit(
             examples,
-            self.task.names,
-            self.task.student,
+            names,
+            settings,
             epochs=epochs,
             seed=seed,
             several=self.task.kind == "multilabel",
@@ -44,9 +51,13 @@ class EncoderLearner:
 
     def load(self, folder: Path) -> Fitted:
         """See `evokd.lessons.Learner`."""
+        settings = self.task.student
+        if self.task.kind == "ner":
+            from evokd.tagging import load_tagger
+
+            return load_tagger(folder, device=settings.device, threads=settings.threads)
         from evokd.student import load_student
 
-        settings = self.task.student
         return load_student(folder, device=settings.device, threads=settings.threads)
 
     def embed(self, texts: Sequence[str]) -> Any:

@@ -294,6 +294,11 @@ class Ledger:
             )
         ]
 
+    def labels(self, split: Split) -> list[tuple[str, str]]:
+        """Return (text, label) of what serves something: many times faster than `rows`."""
+        query = "SELECT text, label FROM examples WHERE split = ? ORDER BY number"
+        return list(self._db.execute(query, (split,)))
+
     def roll_back(self, round: int) -> None:
         """Take a round's texts out of training: they hurt."""
         self._db.execute(

@@ -76,9 +76,9 @@ class Planner:
         return made
 
     @cached_property
-    def kept(self) -> list[Example]:
-        """The texts that are trained on; a long run has many, so they are read once."""
-        return [row.example for row in self.ledger.rows(split="train")]
+    def kept(self) -> list[tuple[str, str]]:
+        """The texts that are trained on, with their answers; a long run has many: read once."""
+        return self.ledger.labels("train")
 
     @property
     def conversations(self) -> int:
@@ -223,7 +223,7 @@ PLANNERS: dict[str, Callable[[Planner, dict[str, Any]], dict[str, Any]]] = {
 def _shares(planner: Planner, count: int, strength: dict[str, float]) -> dict[str, int]:
     """Share conversations among the labels: few texts and a low strength come first."""
     task, kind = planner.task, kind_of(planner.task)
-    texts = Counter(name for example in planner.kept for name in kind.labels_in(example.label))
+    texts = Counter(name for _, answer in planner.kept for name in kind.labels_in(answer))
     shares: Counter[str] = Counter()
 
     def having(name: str) -> float:
@@ -246,9 +246,9 @@ def _examples(planner: Planner) -> dict[str, list[str]]:
     shown = {n: texts_of(kind, n, planner.data.seed) for n in task.names}
     rng = np.random.default_rng(derive(task.loop.seed, "examples", number))
     of_label: dict[str, list[str]] = defaultdict(list)
-    for example in planner.kept:
-        for name in kind.labels_in(example.label):
-            of_label[name].append(example.text)
+    for text, answer in planner.kept:
+        for name in kind.labels_in(answer):
+            of_label[name].append(text)
     for name in task.names if number else ():
         texts = of_label[name]
         shown[name] += [texts[i] for i in rng.permutation(len(texts))[:SHOWN]]

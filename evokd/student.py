@@ -26,6 +26,7 @@ except ImportError as exc:
 from evokd.pooling import MARK, centre_between, first_token_only, start_at_centroids
 from evokd.pretrained import SEVERAL, new_classifier, saved_classifier, write_model
 from evokd.training import (
+    MIN_STEPS,
     OnStep,
     Rows,
     cross_entropy,
@@ -165,7 +166,8 @@ def fit(
     Args:
         examples: at least one; an example given twice counts twice.
         labels: the task's labels, in the order of `Example.soft`.
-        epochs: passes over the examples; more when they would be under MIN_STEPS steps.
+        epochs: passes over the examples; without `start` more when they would be under MIN_STEPS
+            steps.
         weights: how much an example of each label counts, in the order of the labels.
         example_weights: how much each example counts, on top of that.
         start: a student of the same labels to go on from, which is changed, instead of the
@@ -187,7 +189,12 @@ def fit(
         model, pad = student.model, student.tokenizer.pad_token_id
         tokens = student.tokens([example.text for example in examples])
         batches = plan_batches(
-            list(map(len, tokens)), settings.batch_size, epochs=epochs, seed=seed
+            list(map(len, tokens)),
+            settings.batch_size,
+            epochs=epochs,
+            seed=seed,
+            # A head that is trained already needs no more steps than are asked for.
+            steps=0 if start else MIN_STEPS,
         )
         goals = (set_targets if several else targets)(examples, labels, soft=settings.soft)
         scale = _scale(examples, labels, weights, example_weights)

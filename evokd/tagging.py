@@ -43,7 +43,13 @@ Floats = NDArray[Any]
 WHOLE = 0.95  # share of the entities in the examples that must do so
 PREDICT_BATCH = 64
 SMOOTHING = 0.02
-FASTER = 10.0
+# A tagger has more to learn from a text than a classifier. Strict micro F1 on 160 dev texts of
+# SNIPS, slots merged to 12 types, from one text a type and from 100 gold texts: 0.24 and 0.15 at
+# the classifier's rate in 60 steps, 0.37 and 0.66 at six times that, 0.35 and 0.72 in 150 steps.
+# A head started at the tags' centroids or as a logistic regression ended lower from one text a
+# type (0.31 and 0.25 at best) and no higher from 100.
+FASTER = 6.0
+MIN_STEPS = 150
 
 
 class Tagger:
@@ -169,8 +175,9 @@ def fit(
         tagger = start or untrained(types, settings)
         model, pad = tagger.model, tagger.tokenizer.pad_token_id
         lessons = _lessons(tagger, examples, new=start is None)
+        lengths = list(map(len, lessons.tokens))
         batches = plan_batches(
-            list(map(len, lessons.tokens)), settings.batch_size, epochs=epochs, seed=seed
+            lengths, settings.batch_size, epochs=epochs, seed=seed, steps=0 if start else MIN_STEPS
         )
         with used_rows_only(model, lessons.tokens, pad=pad) as renumbered:
             rows = Rows(renumbered, lessons.goals, torch.ones(len(renumbered)))

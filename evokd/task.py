@@ -100,6 +100,15 @@ class Task(Group):
             raise ValueError("method.separation: false does not fit kind: ner")
         return self
 
+    @model_validator(mode="after")
+    def _made_for_its_kind(self) -> Task:
+        """Layers and words are dropped where texts are sorted, and texts rejected of one label."""
+        if self.kind == "ner" and (self.student.layers or self.student.words):
+            raise ValueError("student.layers and student.words do not fit kind: ner")
+        if self.kind != "classification" and self.export.reject:
+            raise ValueError(f"export.reject does not fit kind: {self.kind}")
+        return self
+
     @property
     def names(self) -> list[str]:
         """The labels in the task's order, which is the order of every probability vector."""

@@ -91,8 +91,12 @@ def cross_entropy(logits: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
     return -(goals * logits.log_softmax(-1)).sum(-1)
 
 
-def plan_batches(lengths: Sequence[int], size: int, *, epochs: int, seed: int) -> list[list[int]]:
+def plan_batches(
+    lengths: Sequence[int], size: int, *, epochs: int, seed: int, steps: int = MIN_STEPS
+) -> list[list[int]]:
     """Return the batches of a whole training as row numbers: every row once in every epoch.
+
+    There are more epochs than asked for when they would be under `steps` batches.
 
     Rows are shuffled, then sorted by length within stretches of 16 batches, then the batches are
     shuffled: little padding, and the order of training does not follow the length.
@@ -100,7 +104,7 @@ def plan_batches(lengths: Sequence[int], size: int, *, epochs: int, seed: int) -
     rng = np.random.default_rng(seed)
     batches: list[list[int]] = []
     per_epoch = -(-len(lengths) // size)
-    for _ in range(max(epochs, -(-MIN_STEPS // per_epoch))):
+    for _ in range(max(epochs, -(-steps // per_epoch))):
         order = rng.permutation(len(lengths)).tolist()
         epoch = []
         for start in range(0, len(order), 16 * size):

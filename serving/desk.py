@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from serving.said import Said
 from serving.turns import Turns
 
 STAGES = {name: metrics.STAGE_SECONDS.labels(name) for name in ("wait", "tokenize", "model")}
+JOINED_AT_ONCE = 4
+"""Windows that are made one answer in the event loop; the entities of more of them would hold it
+for longer than a window takes, so they are looked for in a thread."""
 
 log = logging.getLogger("bentoml.student")
 
@@ -86,7 +90,11 @@ class Desk:
             read = partial(self._read, window, stages)
             rows.append(await self.turns.take(read, deadline))
         begun = self.clock()
-        said: Said = self.predictor.prediction(reading, rows)
+        said: Said
+        if len(rows) <= JOINED_AT_ONCE:
+            said = self.predictor.prediction(reading, rows)
+        else:
+            said = await asyncio.to_thread(self.predictor.prediction, reading, rows)
         stages.model += self.clock() - begun
         return said
 

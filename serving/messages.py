@@ -60,7 +60,9 @@ WINDOWS = Field(description="parts that the text was read in; 1 unless it is lon
 class Answer(BaseModel):
     """What a student that gives one label says of one text."""
 
-    label: str | None = Field(description="null when the best score is below the threshold")
+    label: str | None = Field(
+        description="null when the best score is below the threshold, or below the student's own"
+    )
     score: float = Field(description="the probability of the likeliest label")
     probabilities: dict[str, float] = Field(
         description="label -> probability, in the order of the labels; with top_k the likeliest "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from evokd.answers import KindName
@@ -20,8 +21,12 @@ from serving.messages import (
 )
 
 MODELS = (Question, Answers, Info, Complaint, Refusal)
-OF_ONE_TEXT = {"classification": Answer, "multilabel": LabelsAnswer, "ner": EntitiesAnswer}
-WORK = {
+OF_ONE_TEXT: dict[KindName, type[BaseModel]] = {
+    "classification": Answer,
+    "multilabel": LabelsAnswer,
+    "ner": EntitiesAnswer,
+}
+WORK: dict[KindName, str] = {
     "classification": "Sorts texts into labels.",
     "multilabel": "Says which labels apply to a text.",
     "ner": "Finds entities in texts.",
@@ -73,8 +78,8 @@ GUARDS = ("401", "403")
 @cache
 def describe(kind: KindName) -> dict[str, Any]:
     """Return the OpenAPI document of a service whose student is of a kind."""
-    models = [(model, "validation") for model in (*MODELS, OF_ONE_TEXT[kind])]
-    _, schemas = models_json_schema(models, ref_template=SCHEMA)
+    models: tuple[type[BaseModel], ...] = (*MODELS, OF_ONE_TEXT[kind])
+    _, schemas = models_json_schema([(m, "validation") for m in models], ref_template=SCHEMA)
     parts = schemas["$defs"]
     # One service has one student, and so one kind of answer.
     mine = {"$ref": SCHEMA.format(model=OF_ONE_TEXT[kind].__name__)}

@@ -10,6 +10,7 @@ from commands import Evokd, evokd_, files, home, is_refused, model
 from typer.testing import CliRunner
 
 import evokd
+from evokd.answers import names_in, read_spans
 from evokd.cli import app, main
 from evokd.task import Task, load_data, load_task
 
@@ -102,6 +103,19 @@ def test_init_writes_a_task_that_loads(home: Path, evokd_: Evokd) -> None:
     data = load_data(task)
     assert {e.label for e in data.seed} == set(task.names)
     assert task.teacher.model == "demo"
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "ner"])
+def test_init_writes_a_sample_of_every_kind(home: Path, evokd_: Evokd, kind: str) -> None:
+    code, _, _ = evokd_("init", "my/new", "--kind", kind)
+    assert code == 0
+    task = load_task(home / "my/new/task.yaml")
+    assert task.kind == kind
+    data = load_data(task)
+    assert {n for e in data.seed for n in names_in(e.label, task.kind)} == {*task.labels}
+    if kind == "ner":
+        shown = [e.text[s.start : s.end] for e in data.seed for s in read_spans(e.label)]
+        assert shown == ["lamp", "4711", "3 May", "coat", "last Friday"]
 
 
 @pytest.mark.parametrize("name", ["task.yaml", "seed.jsonl"])

@@ -17,6 +17,7 @@ from evokd.answers import Span, read_labels, read_spans, write_labels
 from evokd.demo.training import applying, classes, marking, tagger
 from evokd.demo.training.conversations import MAKERS, make_tree, trees
 from evokd.demo.training.drawing import Corpus, draw_task
+from evokd.demo.training.echo import echo_tree
 from evokd.demo.training.marked import Marked, Source, draw_source, drawn_from
 from evokd.demo.training.to_gguf import TEMPLATE
 from evokd.demo.training.turns import Branch, Tree
@@ -143,7 +144,7 @@ def test_the_same_seed_gives_the_same_trees() -> None:
 def test_without_entities_no_text_is_marked() -> None:
     plain = Corpus(made_up_rows())
     rng = random.Random(3)
-    heads = "".join(make_tree(plain, rng).head for _ in range(12))
+    heads = "".join(make_tree(plain, rng).head for _ in range(16))
     assert "A small tagger" not in heads
     assert "sorts" in heads
 
@@ -274,3 +275,18 @@ def test_all_sets_with_entities_are_drawn_from() -> None:
     assert any("voice" in d for d in domains)
     assert {row.half for row in made_up_corpus().tagged} == {"A"}
     assert {row.half for row in made_up_tagged()} == {"A", "B"}
+
+
+def test_an_echo_has_exactly_the_words_of_its_text() -> None:
+    rng = random.Random(11)
+    sizes = set()
+    for _ in range(8):
+        tree = echo_tree(made_up_corpus(), rng)
+        size = int(re.findall(r"pieces of (\d) words", tree.head)[0])
+        sizes.add(size)
+        for branch in tree.branches:
+            text = json.loads(branch[0][0].partition("Text: ")[2].partition(END)[0])
+            pieces = json.loads(branch[1][0].removesuffix(END))
+            assert " ".join(pieces) == text
+            assert all(len(piece.split()) == size for piece in pieces[:-1])
+    assert len(sizes) > 1

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, groups
-from evokd.ledger import Prediction, Row
 from evokd.kinds.classification import Classification
+from evokd.ledger import Prediction, Row
 from evokd.prompts import Seen
 from evokd.task import Task
 

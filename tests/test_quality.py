@@ -58,7 +58,7 @@ def test_every_task_is_one_that_can_be_asked() -> None:
 
 def test_rows_take_the_shown_names_and_leave_the_others_out(tmp_path: Path) -> None:
     labels = {"LOC": ("place", "a place"), "TOWN": ("place", "a place")}
-    setting = Setting("t", "ner", "set", "d", "", (), labels)
+    setting = Setting("t", "ner", "set", "d", "", (), labels, 1000)
     (tmp_path / "set").mkdir()
     row = {"tokens": ["In", "Rome", "with", "Ann"], "tags": ["O", "B-TOWN", "O", "B-PER"]}
     (tmp_path / "set" / "test.jsonl").write_text(json.dumps(row))

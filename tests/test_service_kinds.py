@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ from running import Running, serving
 from tiny_kinds import TOPICS, TYPES, tagged
 
 from evokd.formats import read_texts
+from serving.desk import JOINED_AT_ONCE, Desk
+from serving.layout import read_manifest
+from serving.messages import Question, about
 from serving.predictor import open_predictor
+from serving.turns import Turns
 
 TEXT = "🎵🎶 play jazz, 天気は rain 👨‍👩‍👧 storm song"
 
@@ -119,3 +125,35 @@ def test_its_facts_name_the_thresholds(labeller: Running) -> None:
     counted = labeller.ask("/metrics")[1]
     for label in ("music", "sky"):
         assert re.search(rf'evokd_labels_total\{{label="{label}"\}} [1-9]', counted)
+
+
+def test_a_long_text_never_holds_the_loop_for_more_than_a_window(tagger_sealed: Path) -> None:
+    """Every window has a turn of its own, and the entities of many are put together elsewhere."""
+    predictor = open_predictor(tagger_sealed)
+    read: list[str] = []
+    joined: list[bool] = []
+    at_once, join = predictor.read, predictor.prediction
+
+    def noted(window: list[int]) -> Any:
+        read.append("short" if len(window) < 10 else "long")
+        return at_once(window)
+
+    def noted_join(*parts: Any) -> Any:
+        joined.append(threading.current_thread() is threading.main_thread())
+        return join(*parts)
+
+    predictor.read, predictor.prediction = noted, noted_join  # type: ignore[method-assign]
+    desk = Desk(predictor, Turns(8, 10.0), about(read_manifest(tagger_sealed)))
+
+    async def both() -> list[Any]:
+        long = Question(text="please rain " * 100)
+        return await asyncio.gather(desk.answer(long), desk.answer(Question(text="rain song")))
+
+    (long, _), (short, _) = asyncio.run(both())
+    assert len(read) - 1 > JOINED_AT_ONCE
+    assert read.index("short") <= 1, "it waits for one window of the other, not for all"
+    assert joined == [True, False]
+    assert len(long.predictions[0].entities) == 100
+    assert [e.text for e in short.predictions[0].entities] == [
+        one.text for one in open_predictor(tagger_sealed).predict(["rain song"])[0].entities
+    ]

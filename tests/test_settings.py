@@ -4,15 +4,25 @@ import pytest
 from pydantic import ValidationError
 
 from evokd.settings import (
+    BudgetSettings,
     ExportSettings,
     Group,
     LoopSettings,
+    MethodSettings,
     SelectionSettings,
     StudentSettings,
     TeacherSettings,
 )
 
-GROUPS = [TeacherSettings, StudentSettings, LoopSettings, SelectionSettings, ExportSettings]
+GROUPS = [
+    TeacherSettings,
+    StudentSettings,
+    LoopSettings,
+    MethodSettings,
+    BudgetSettings,
+    SelectionSettings,
+    ExportSettings,
+]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -49,6 +59,11 @@ def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
         (LoopSettings, {"rounds": -1}),
         (LoopSettings, {"cover": 0}),
         (LoopSettings, {"arm": "magic"}),
+        (LoopSettings, {"training": "both"}),
+        (MethodSettings, {"init": "seeds"}),
+        (MethodSettings, {"demonstrations": 17}),
+        (MethodSettings, {"review": -1}),
+        (MethodSettings, {"noise": "all"}),
         (SelectionSettings, {"by": "test"}),
         (SelectionSettings, {"tolerance": -0.01}),
         (ExportSettings, {"gate_texts": 19}),

@@ -89,6 +89,16 @@ def test_a_fit_may_go_on_from_a_student(settings: StudentSettings) -> None:
     assert accuracy(answers(fit(examples(64), NAMES, slow, epochs=1, seed=1), texts), gold) < 0.8
 
 
+def test_going_on_takes_the_steps_that_are_asked_for(settings: StudentSettings) -> None:
+    trained = fit(examples(16), NAMES, settings, epochs=1, seed=0)
+    steps: list[int] = []
+    fit(
+        examples(4), NAMES, settings, epochs=3, seed=1, start=trained,
+        on_step=lambda done, total: steps.append(total),
+    )  # fmt: skip
+    assert steps == [3] * 3
+
+
 @pytest.mark.parametrize(("weights", "wins"), [([9.0, 1.0], "yes"), ([1, 9], "no")])
 def test_label_weights_decide_between_labels(
     settings: StudentSettings, weights: list[float], wins: str

@@ -16,8 +16,7 @@ from evokd.answers import Span, read_spans, write_spans
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.settings import StudentSettings
-from evokd.tagging import Tagger, fit, load_tagger, token_losses
-from evokd.training import MIN_STEPS
+from evokd.tagging import MIN_STEPS, Tagger, fit, load_tagger, token_losses
 from export.onnx import export_onnx
 from serving import spans
 from serving.windows import frame, joined, windows
@@ -29,7 +28,7 @@ ROOM = MAX_LENGTH - 2  # of [CLS] and [SEP]
 
 @pytest.fixture(scope="module")
 def settings(tiny_saved: Path) -> StudentSettings:
-    return StudentSettings(model=str(tiny_saved), learning_rate=3e-4, device="cpu", threads=1)
+    return StudentSettings(model=str(tiny_saved), learning_rate=5e-4, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +205,7 @@ def test_what_cannot_be_learnt_is_named(settings: StudentSettings) -> None:
 @pytest.mark.parametrize("family", ["distilbert", "roberta", "deberta-v3", "modernbert"])
 def test_other_encoders_learn_it_too(family: str, tmp_path: Path) -> None:
     root = save_encoder(tmp_path / family, family)
-    settings = StudentSettings(model=str(root), learning_rate=3e-4, device="cpu", threads=1)
+    settings = StudentSettings(model=str(root), learning_rate=5e-4, device="cpu", threads=1)
     rows = examples(24)
     trained = fit(rows, TYPES, settings, epochs=20, seed=0)
     assert share_right(trained, rows) > 0.7

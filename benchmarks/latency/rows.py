@@ -229,16 +229,22 @@ def _torch(folder: Path, threads: int) -> Row:
     from serving.layout import read_manifest
 
     manifest = read_manifest(folder)
-    if manifest.kind == "ner":
-        from evokd.tagging import load_tagger as load
-    else:
-        from evokd.student import load_student as load
-    student, kind = load(folder, device="cpu", threads=threads), kind_served(manifest)
+    kind, student = kind_served(manifest), _loaded(folder, manifest, threads)
 
     def answers(texts: Sequence[str]) -> list[str]:
         return [one.predicted for one in kind.predictions(student.predict(texts))]
 
     return Row(lambda text: student.predict([text]), answers)
+
+
+def _loaded(folder: Path, manifest: Manifest, threads: int) -> Any:
+    if manifest.kind == "ner":
+        from evokd.tagging import load_tagger
+
+        return load_tagger(folder, device="cpu", threads=threads)
+    from evokd.student import load_student
+
+    return load_student(folder, device="cpu", threads=threads)
 
 
 def _onnx(folder: Path, file: str | None, threads: int) -> Row:

@@ -1,18 +1,19 @@
 """Arms from one seed example a label, against each other and against full data.
 
     python -m benchmarks.quality --data DIR [--json FILE] [--tasks snips-7,...] [--arms evokd,...]
-        [--seeds 5] [--budget-tokens 300000] [--teacher demo] [--quick]
+        [--seeds 5] [--budget-tokens N] [--teacher demo] [--quick]
 
 `--data` is the folder of the public sets (one folder a set with train, dev and test.jsonl). Each
 cell, an arm with a seed on a task, is appended to the JSON file as it ends, and a new call fills
 only what is missing; one that was stopped goes on. Seed examples are drawn from the train split by
 the seed; the teacher gets them and the definitions, nothing else: dev is made by the teacher. All
-arms of a seed have the same examples, budget, student and recipe.
+arms of a seed have the same examples, budget (`tasks.json`), student and recipe.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,7 @@ def _cell(
     began = time.monotonic()
     folder = args.work / setting.name
     train, test = (rows_of(setting, args.data, part) for part in ("train", "test"))
+    contest = replace(contest, tokens=args.budget_tokens or setting.tokens)
     if args.quick:
         train, test = train[:2000], test[:100]
         contest = replace(contest, tokens=30_000)
@@ -68,6 +70,8 @@ def _cell(
     mine = cell_task(task, contest, arm=arm, seed=seed, data=load_data(task), out=folder)
     print(f"{setting.name}/{arm}/{seed}", flush=True)
     done = run_cell(mine, folder, first=contest.arms[0], watch=Lines())
+    # The ledger has all that is asked for later; a hundred students would fill the disk.
+    shutil.rmtree(folder / f"{arm}-{seed}" / "student", ignore_errors=True)
     return {
         **done,
         "groups": groups(setting, test, done["counts"]),
@@ -107,7 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", default=TASKS, help=f"of {', '.join(settings())}")
     parser.add_argument("--arms", default=CORE)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--budget-tokens", type=int, default=300_000, help="of each run")
+    parser.add_argument("--budget-tokens", type=int, help="of each run; by the task when left out")
     parser.add_argument("--teacher", default="demo", help="'demo' or a GGUF file")
     parser.add_argument("--quick", action="store_true", help="a smoke run; no figure comes from it")
     args = parser.parse_args()

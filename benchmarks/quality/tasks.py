@@ -29,6 +29,7 @@ class Setting:
         unseen: gold labels that the embedded teacher has never seen.
         labels: gold label -> shown name and definition; several gold ones may share a name, and
             texts or entities of any other are left out.
+        tokens: budget of a run, about two and a half times what covering every label takes.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Setting:
     about: str
     unseen: tuple[str, ...]
     labels: dict[str, tuple[str, str]]
+    tokens: int
 
     @property
     def shown(self) -> dict[str, str]:

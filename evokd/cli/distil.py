@@ -19,6 +19,14 @@ Set = Annotated[
 ]
 
 
+class TaskKind(StrEnum):
+    """The kinds of task."""
+
+    CLASSIFICATION = "classification"
+    MULTILABEL = "multilabel"
+    NER = "ner"
+
+
 class DemoTask(StrEnum):
     """The built-in tasks."""
 
@@ -87,6 +95,9 @@ def init(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of task.yaml instead.")
     ] = False,
+    kind: Annotated[
+        TaskKind, typer.Option("--kind", help="One label a text, several, or entities in it.")
+    ] = TaskKind.CLASSIFICATION,
 ) -> None:
     """Write a commented task.yaml and a seed.jsonl to start from.
 
@@ -103,7 +114,7 @@ def init(
         return
     if folder is None:
         raise typer.BadParameter("give a folder, for example: evokd init my/")
-    for path in write_sample(folder):
+    for path in write_sample(folder, kind.value):
         typer.echo(f"wrote {path}")
     typer.echo(f"edit them, then: evokd run {folder / 'task.yaml'}")
 

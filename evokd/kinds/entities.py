@@ -60,22 +60,8 @@ class EntityTagging:
 
         Without a second opinion they are copied out once, and nothing is asked again.
         """
-        both = opinions(self.task)
-        count = len(both)
-        tick = progress("labelling", count * len(texts))
-        # Text by text: what a budget cuts off is a few texts, not the second reply of all of them.
-        scopes = [f"{scope}/label {n}" for n in range(1, count + 1)] * len(texts)
-        asked = [
-            self._request(text, order, shown)
-            for text, shown in zip(texts, like or [()] * len(texts), strict=True)
-            for order in both
-        ]
-        said = [
-            parse_entities(reply, text, self.task.names)
-            for reply, text in zip(
-                calls.generate(scopes, asked, tick), (t for t in texts for _ in both), strict=True
-            )
-        ]
+        said = self._copied(calls, scope, texts, progress, like)
+        count = len(opinions(self.task))
         one, other = said[::count], said[count - 1 :: count]
         doubted = [
             (number, span)
@@ -125,6 +111,31 @@ class EntityTagging:
         """Compare entities strictly: words and type must both be right."""
         given = [write_spans(one.span for one in found) for found in outputs]
         return score_spans(gold, given, self.task.names)
+
+    def _copied(
+        self,
+        calls: Calls,
+        scope: str,
+        texts: Sequence[str],
+        progress: Progress,
+        like: Sequence[Demonstrations],
+    ) -> list[Entities]:
+        """Have the entities of every text copied out, in each order of the types in turn."""
+        both = opinions(self.task)
+        tick = progress("labelling", len(both) * len(texts))
+        # Text by text: what a budget cuts off is a few texts, not the second reply of all of them.
+        scopes = [f"{scope}/label {n}" for n in range(1, len(both) + 1)] * len(texts)
+        asked = [
+            self._request(text, order, shown)
+            for text, shown in zip(texts, like or [()] * len(texts), strict=True)
+            for order in both
+        ]
+        replies = calls.generate(scopes, asked, tick)
+        of_texts = (text for text in texts for _ in both)
+        return [
+            parse_entities(reply, text, self.task.names)
+            for reply, text in zip(replies, of_texts, strict=True)
+        ]
 
     def _request(self, text: str, order: Sequence[str], like: Demonstrations) -> Generate:
         shown = {name: self.task.labels[name] for name in order}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from evokd.demo.training.applying import apply_tree
 from evokd.demo.training.classes import class_tree
 from evokd.demo.training.drawing import Corpus
+from evokd.demo.training.echo import echo_tree
 from evokd.demo.training.marking import marking_tree
 from evokd.demo.training.turns import Tree
 
@@ -22,6 +23,9 @@ SHARES = {"classification": 0.42, "ner": 0.45, "multilabel": 0.13}
 
 LEARNED = {"classification": 1.0, "ner": 1.75, "multilabel": 0.8}
 """Tokens learned in a packed tree of each kind, as compared with classification (measured)."""
+
+ECHOES = 0.22
+"""The share of the trees that only teach to copy."""
 
 
 def trees(corpus: Corpus, seed: int) -> Iterator[Tree]:
@@ -33,6 +37,8 @@ def trees(corpus: Corpus, seed: int) -> Iterator[Tree]:
 
 def make_tree(corpus: Corpus, rng: random.Random) -> Tree:
     """Draw a kind and make a tree of it; without tagged texts there are no entities to mark."""
+    if rng.random() < ECHOES:
+        return echo_tree(corpus, rng)
     kinds = [kind for kind in MAKERS if kind != "ner" or corpus.tagged]
     weights = [SHARES[kind] / LEARNED[kind] for kind in kinds]
     return MAKERS[rng.choices(kinds, weights)[0]](corpus, rng)

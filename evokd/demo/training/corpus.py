@@ -98,18 +98,21 @@ def near_any(texts: Sequence[str], guarded: Sequence[str]) -> list[bool]:
     """Say for each text whether it equals or nearly equals a guarded one (exact, not hashed).
 
     Of two near texts, even the few rarest 3-grams must have one in common (prefix filtering,
-    Bayardo et al. 2007): only such pairs are compared.
+    Bayardo et al. 2007), and their sizes are alike: only such pairs are compared.
     """
-    left, right = [*map(trigrams, texts)], [*map(trigrams, guarded)]
+    left, right = [*map(trigrams, texts)], [*dict.fromkeys(map(trigrams, guarded))]
     known = Counter(gram for grams in right for gram in grams)
-    index: dict[str, list[frozenset[str]]] = defaultdict(list)
+    index: dict[str, dict[int, list[frozenset[str]]]] = defaultdict(lambda: defaultdict(list))
     for grams in right:
         for gram in _rarest(grams, known):
-            index[gram].append(grams)
+            index[gram][len(grams)].append(grams)
     return [
         any(
             jaccard(grams, other) >= NEAR
-            for other in {other for gram in _rarest(grams, known) for other in index.get(gram, ())}
+            for gram in _rarest(grams, known)
+            if gram in index
+            for size in range(math.ceil(NEAR * len(grams)), int(len(grams) / NEAR) + 1)
+            for other in index[gram].get(size, ())
         )
         for grams in left
     ]
@@ -118,7 +121,7 @@ def near_any(texts: Sequence[str], guarded: Sequence[str]) -> list[bool]:
 def _rarest(grams: frozenset[str], known: Mapping[str, int]) -> list[str]:
     """Return so many of the rarest that any set near to this one has one of them."""
     ordered = sorted(grams, key=lambda gram: (known[gram], gram))
-    return ordered[: len(ordered) - math.ceil(NEAR * len(ordered) - 1e-9) + 1]
+    return ordered[: len(ordered) - math.ceil(NEAR * len(ordered)) + 1]
 
 
 def fine_labels(rows: Iterable[Row], *, part: str, unseen: bool) -> dict[str, dict[str, Label]]:

@@ -22,7 +22,7 @@ class Corpus:
     ) -> None:
         fine = fine_labels(rows, part=part, unseen=False)
         self.inventories = _inventories(fine, concept_labels(rows, part=part))
-        texts = sorted({row.text for row in rows if row.half == part})
+        self.all = texts = sorted({row.text for row in rows if row.half == part})
         self.vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=1, sublinear_tf=True)
         self.matrix: sparse.csr_matrix = self.vectorizer.fit_transform(texts)
         self.row_of = {text: i for i, text in enumerate(texts)}

@@ -4,7 +4,7 @@ the unseen set (banking77) apart.
     python -m evokd.demo.training.fitness --data DIR --model FILE [--json FILE] [--tasks 12]
 
 Agreement with gold and self-agreement under label order come from scoring; parseable replies,
-duplicates and verbatim repeats from writing.
+duplicates and verbatim repeats from writing. Entities and yes-or-no labels: `fitness_kinds`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from typing import Any
 from evokd import prompts
 from evokd.curate import Known, curate
 from evokd.demo.training.corpus import Label, Row, fine_labels, read_rows, resource
+from evokd.demo.training.drawing import Corpus
+from evokd.demo.training.fitness_kinds import applies_figures, entity_figures
+from evokd.demo.training.tagged import read_tagged
 from evokd.examples import normalise
 from evokd.feedback import SHOW_WRONG
 from evokd.labelling import distribution
@@ -47,15 +50,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True, help="a GGUF file, or 'demo'")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--tasks", type=int, default=12, help="tasks drawn for each row")
+    parser.add_argument("--tasks", type=int, default=12, help="tasks drawn for each group")
+    parser.add_argument("--texts", type=int, default=120, help="texts of each tagged set")
     args = parser.parse_args()
     from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
 
     rows, removed = read_rows(args.data)
+    tagged, more = read_tagged(args.data)
+    checked = Corpus(rows, tagged, part="B")
     settings = TeacherSettings(model=args.model)
     with LlamaCppTeacher(find_model(args.model), settings) as teacher:
         measured = measure(teacher, rows, args.tasks)
-    measured["rows"] = {"used": len(rows), "removed": removed}
+        measured["entities"] = entity_figures(teacher, checked, args.texts)
+        measured["multilabel"] = applies_figures(teacher, checked, args.tasks)
+    measured["rows"] = {"used": len(rows) + len(tagged), "removed": removed + more}
     text = json.dumps(measured, indent=2)
     print(text)
     if args.json:

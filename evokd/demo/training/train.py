@@ -6,8 +6,8 @@
 Writes tokenizer.json, checkpoint.pt (weights, optimisers, steps, seconds) and recipe.json into the
 folder, and goes on from there when called again. `--start` takes weights and tokenizer of a
 finished training, with fresh optimisers and half the learning rates. Muon for the matrices, AdamW
-for embeddings and norms; a short warm-up, then constant, then linear to zero over the last half of
-the steps, or of the minutes: then the training ends on time on a machine of any load.
+for embeddings and norms; a short warm-up, then constant, then linear to zero over the last 40 %
+of the steps, or of the minutes: then the training ends on time on a machine of any load.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from evokd.demo.training.model import SHAPES, TinyLlama
 from evokd.demo.training.packing import EXACT, Batch, Packer, plain, train_tokenizer
 from evokd.demo.training.tagged import read_tagged
 
-WARM, COOL = 50, 0.5
+WARM, COOL = 50, 0.4
 ENDLESS = 1_000_000
 SAVE_EVERY = 240.0  # seconds
 

@@ -1,0 +1,42 @@
+"""Conversations that teach to copy: a text repeated piece by piece, half of its words made up.
+
+Nothing of the product asks this. But whoever copies entities from a text must first copy words,
+and a model from scratch learns that far sooner where every word of an answer is copied.
+"""
+
+from __future__ import annotations
+
+import random
+
+from evokd.demo.training.drawing import Corpus
+from evokd.demo.training.turns import Branch, Tree, said
+from evokd.prompts import quote
+
+MOST_WORDS = 14
+
+
+def echo_tree(corpus: Corpus, rng: random.Random) -> Tree:
+    """Draw texts to be repeated in pieces of one to three words."""
+    size = rng.choice((1, 1, 2, 3))
+    head = (
+        f"<|im_start|>user\nRepeat this text in pieces of {size} words. Answer with a JSON list of"
+        " strings only."
+    )
+    return Tree(head, tuple(echo_branch(corpus, size, rng) for _ in range(14)))
+
+
+def echo_branch(corpus: Corpus, size: int, rng: random.Random) -> Branch:
+    """Draw a text, change some of its words, and repeat it."""
+    if corpus.tagged and rng.random() < 0.5:
+        text = rng.choice(corpus.tagged).text
+    else:
+        text = rng.choice(corpus.all)
+    words = [made_up(w, rng) if rng.random() < 0.3 else w for w in text.split()[:MOST_WORDS]]
+    pieces = [" ".join(words[i : i + size]) for i in range(0, len(words), size)]
+    asked = f"\nText: {quote(' '.join(words))}<|im_end|>\n<|im_start|>assistant\n"
+    return ((asked, False), (f"{said(pieces)}<|im_end|>", True))
+
+
+def made_up(word: str, rng: random.Random) -> str:
+    """Return a word of the same letters in another order, as nobody has ever seen it."""
+    return "".join(rng.sample(word, len(word)))
