@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evokd.ledger import Prediction, Row
 from evokd.noise import by_folds, by_mixture, folds
+from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.watch import steps
 
@@ -47,4 +47,3 @@ def _of_others(loop: Loop, rows: Sequence[Row]) -> list[Prediction]:
         texts = [rows[i].example.text for i in part]
         made |= zip(map(int, part), loop.kind.predictions(student.predict(texts)), strict=True)
     return [made[i] for i in range(len(rows))]
-

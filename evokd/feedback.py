@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evokd.kinds import Kind
-from evokd.ledger import Prediction, Row
 from evokd.prompts import Seen, report_line
+from evokd.records import Prediction, Row
 
 SHOW_WRONG, SHOW_RIGHT = 5, 3
 REPORTED = 12  # labels that a report names: all of many would be most of the prompt

@@ -18,8 +18,9 @@ from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
 from evokd.labelling import Labelled
-from evokd.ledger import Ledger, Prediction, Row, Split
+from evokd.ledger import Ledger
 from evokd.likeness import nearest
+from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
 from evokd.task import TaskData
 

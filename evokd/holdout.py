@@ -10,9 +10,10 @@ from evokd.arms import View, covered
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.gathering import gather, remember
-from evokd.ledger import Ledger, Row
 from evokd.kinds import kind_of
+from evokd.ledger import Ledger
 from evokd.planning import COVER_REPLY, texts_of
+from evokd.records import Row
 from evokd.task import Task, TaskData
 from evokd.watch import Watch
 

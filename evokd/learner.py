@@ -44,7 +44,7 @@ class EncoderLearner:
             epochs=epochs,
             seed=seed,
             several=self.task.kind == "multilabel",
-            example_weights=weights,
+            weights=weights,
             start=start,
             on_step=on_step,
         )

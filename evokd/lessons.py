@@ -10,7 +10,7 @@ import numpy as np
 
 from evokd.examples import Example
 from evokd.kinds import Kind
-from evokd.ledger import Row
+from evokd.records import Row
 from evokd.seeds import derive
 from evokd.task import Task
 

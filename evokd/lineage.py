@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evokd.ledger import Call, Prediction
+from evokd.records import Call, Prediction
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,13 @@ from evokd.errors import ReplayMiss
 from evokd.examples import Example
 from evokd.gathering import gather, known_texts, refuse_useless, remember, within
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
 from evokd.lessons import Fitted, Learner
 from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
+from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evokd.errors import MissingExtra
-from evokd.ledger import Prediction
+from evokd.records import Prediction
 
 NOISY = "likely mislabelled"
 FOLDS = 3

@@ -24,11 +24,12 @@ from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
 from evokd.gathering import gather, known_texts, remember
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
 from evokd.prompts import Seen
+from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import Generate, Score, Scored, Teacher, Written

@@ -29,7 +29,8 @@ import numpy as np
 from evokd.examples import Example
 from evokd.feedback import confident, groups, report
 from evokd.kinds import Kind, kind_of
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
+from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 

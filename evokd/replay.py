@@ -11,9 +11,10 @@ from evokd.calls import Calls
 from evokd.errors import InputError
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
 from evokd.loop import Loop
 from evokd.noise import NOISY
+from evokd.records import Row
 from evokd.task import Task, TaskData
 from evokd.watch import Silent
 

@@ -20,8 +20,9 @@ from evokd.errors import MissingExtra
 from evokd.figures import Chart, Mark, chart, heat, short
 from evokd.kinds import kind_of
 from evokd.latency_told import latency_table
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
 from evokd.loop import selects_by_gold
+from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.rounds_told import told as told_answer
 from evokd.task import Task, TaskData

@@ -9,7 +9,8 @@ from typing import Any
 from evokd.answers import KindName, read_labels, read_spans
 from evokd.feedback import Group
 from evokd.kinds import Kind
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
+from evokd.records import Prediction, Row
 
 KEPT = {"train": "train", "dev": "held out: dev", "gate": "held out: gate"}
 ORIGINS = ("hard", "easy", "cover", "paraphrase", "edited", "pool")

@@ -6,6 +6,7 @@ The one torch module of the loop. Knows no teacher, no rounds and no files but m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,6 @@ def fit(
     epochs: int,
     seed: int,
     weights: Sequence[float] | None = None,
-    example_weights: Sequence[float] | None = None,
     start: Student | None = None,
     several: bool = False,
     on_step: OnStep | None = None,
@@ -168,8 +168,7 @@ def fit(
         labels: the task's labels, in the order of `Example.soft`.
         epochs: passes over the examples; without `start` more when they would be under MIN_STEPS
             steps.
-        weights: how much an example of each label counts, in the order of the labels.
-        example_weights: how much each example counts, on top of that.
+        weights: how much each example counts; all alike when None.
         start: a student of the same labels to go on from, which is changed, instead of the
             pretrained weights.
         several: whether a text may have several labels (see `evokd.answers.write_labels`).
@@ -186,53 +185,48 @@ def fit(
     with use_threads(settings.threads), torch.random.fork_rng(devices=generators):
         torch.manual_seed(seed)
         student = start or untrained(labels, settings, several=several)
-        model, pad = student.model, student.tokenizer.pad_token_id
         tokens = student.tokens([example.text for example in examples])
-        batches = plan_batches(
-            list(map(len, tokens)),
-            settings.batch_size,
-            epochs=epochs,
-            seed=seed,
-            # A head that is trained already needs no more steps than are asked for.
-            steps=0 if start else MIN_STEPS,
-        )
+        # A head that is trained already needs no more steps than are asked for.
+        steps, size = 0 if start else MIN_STEPS, settings.batch_size
+        batches = plan_batches([*map(len, tokens)], size, epochs=epochs, seed=seed, steps=steps)
         goals = (set_targets if several else targets)(examples, labels, soft=settings.soft)
-        scale = _scale(examples, labels, weights, example_weights)
-        kept = 0.0
-        with first_token_only(model):
-            if start is None and getattr(model.config, MARK, False):
+        rows = Rows(tokens, goals, _scale(len(examples), weights))
+        with first_token_only(student.model):
+            kept = 0.0
+            if start is None and getattr(student.model.config, MARK, False):
                 _centre_head(student, examples)
                 kept = settings.keep * taught_share(examples)
-            with (
-                used_rows_only(model, tokens, pad=pad) as renumbered,
-                partly_kept(model, kept),
-            ):
-                rows, rate = Rows(renumbered, goals, scale), settings.learning_rate
-                train(
-                    model,
-                    rows,
-                    batches,
-                    pad=pad,
-                    learning_rate=rate,
-                    on_step=on_step,
-                    losses=each_by_itself if several else cross_entropy,
-                )
+            _fine_tune(student, rows, batches, settings, kept=kept, on_step=on_step)
     return student
 
 
-def _scale(
-    examples: Sequence[Example],
-    labels: Sequence[str],
-    weights: Sequence[float] | None,
-    each: Sequence[float] | None,
-) -> torch.Tensor:
+def _fine_tune(
+    student: Student,
+    rows: Rows,
+    batches: list[list[int]],
+    settings: StudentSettings,
+    *,
+    kept: float,
+    on_step: OnStep | None,
+) -> None:
+    model, pad = student.model, student.tokenizer.pad_token_id
+    with used_rows_only(model, rows.tokens, pad=pad) as tokens, partly_kept(model, kept):
+        train(
+            model,
+            replace(rows, tokens=tokens),
+            batches,
+            pad=pad,
+            learning_rate=settings.learning_rate,
+            on_step=on_step,
+            losses=each_by_itself if student.several else cross_entropy,
+        )
+
+
+def _scale(examples: int, weights: Sequence[float] | None) -> torch.Tensor:
     """Return how much every example counts, [examples]; 1 on average."""
-    scale = torch.ones(len(examples))
-    if weights is not None:
-        of_label = torch.tensor(list(map(float, weights)))
-        scale = of_label[[labels.index(example.label) for example in examples]]
-    if each is not None:
-        scale = scale * torch.tensor(list(map(float, each)))
+    if weights is None:
+        return torch.ones(examples)
+    scale = torch.tensor(list(map(float, weights)))
     return scale / scale.mean()
 
 

@@ -17,9 +17,10 @@ from evokd.examples import Example, jaccard, normalise, text_id, trigrams
 from evokd.feedback import Group
 from evokd.kinds import kind_of
 from evokd.labelling import distribution
-from evokd.ledger import Call, Ledger, Prediction, Row
+from evokd.ledger import Ledger
 from evokd.lineage import Ancestor, Check, Lineage, Opinion, Shown, Told
 from evokd.prompts import quote
+from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate

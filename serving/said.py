@@ -1,7 +1,8 @@
 """What a student says of one text, for each kind of task, as people are told it.
 
-All of them have `given`, the labels that the text was given, for counting; `score`, how sure the
-student is; and `guess`, its best answer as plain JSON, whether or not it is sure enough to give it.
+All of them have `given`, what the text was given, for comparing answers; `names`, the labels in it,
+for counting; `score`, how sure the student is; and `guess`, its best answer as plain JSON, whether
+or not it is sure enough to give it.
 """
 
 from __future__ import annotations

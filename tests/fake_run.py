@@ -16,8 +16,9 @@ from evokd.calls import Calls
 from evokd.examples import Example
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
 from evokd.loop import Loop
+from evokd.records import Row
 from evokd.seeds import derive
 from evokd.task import Task, load_data, load_task
 from evokd.watch import Silent, Watch

@@ -14,7 +14,8 @@ from evokd.examples import Example
 from evokd.feedback import groups
 from evokd.gathering import missed
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger, Prediction, Row, Split
+from evokd.ledger import Ledger
+from evokd.records import Prediction, Row, Split
 from evokd.scores import score
 from evokd.task import Task, TaskData
 from export.gate import GateReport

@@ -14,8 +14,9 @@ from fake_run import grow, prompts_of, tables
 from evokd.answers import names_in, read_spans
 from evokd.arms import ARMS, INITS, PARTS
 from evokd.errors import InputError
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
 from evokd.planning import PLANNERS
+from evokd.records import Row
 from evokd.replay import replay
 from evokd.settings import ArmName, MethodSettings
 from evokd.task import Task, load_data, load_task

@@ -24,7 +24,8 @@ from evokd.calls import Calls, refused
 from evokd.errors import TeacherError
 from evokd.gathering import within
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
+from evokd.records import Row
 from evokd.replay import replay
 from evokd.settings import BudgetSettings
 from evokd.task import Task

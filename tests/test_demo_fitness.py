@@ -43,12 +43,12 @@ def half_b() -> Corpus:
 
 
 def test_who_marks_nothing_gets_nothing(half_b: Corpus) -> None:
-    figures = fitness_kinds.entity_figures(Told(lambda asked: "[]"), half_b, 20)
+    figures = fitness_kinds.entity_figures(Told(lambda asked: "[]"), half_b, 12)
     assert set(figures) == {"snips", "wnut17", "wikigold"}
     for made in figures.values():
         assert made["parseable"] == 1
         assert made["entity_f1"] == 0
-        assert made["texts"] == 20
+        assert made["texts"] == 12
 
 
 def test_who_knows_all_gets_one(half_b: Corpus) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, groups
 from evokd.kinds.classification import Classification
-from evokd.ledger import Prediction, Row
 from evokd.prompts import Seen
+from evokd.records import Prediction, Row
 from evokd.task import Task
 
 KIND = Classification(

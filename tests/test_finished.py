@@ -19,7 +19,8 @@ from evokd.examples import Example
 from evokd.finished import meta_of, probabilities_of
 from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
+from evokd.records import Row
 from evokd.report import write_report
 from evokd.rounds_told import told, weaknesses
 from evokd.runfiles import RunFiles

@@ -18,7 +18,8 @@ from evokd.curate import Known
 from evokd.examples import Example
 from evokd.gathering import gather, known_texts, missed, remember, scores_of
 from evokd.kinds.classification import Classification
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
+from evokd.records import Prediction, Row
 from evokd.task import load_data
 from evokd.watch import Silent
 

@@ -10,7 +10,8 @@ from fakes import ScriptedTeacher, Stopped, texts_of
 from evokd.calls import Calls
 from evokd.gathering import known_texts
 from evokd.holdout import BATCHES, GATE_ROUND, write_gate_texts
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
+from evokd.records import Row
 from evokd.task import load_data
 from evokd.teacher import Generate
 from evokd.watch import Silent

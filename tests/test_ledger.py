@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from evokd.errors import InputError
 from evokd.examples import Example
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
+from evokd.records import Prediction, Row
 
 
 class Clock:

@@ -17,8 +17,9 @@ from evokd.calls import Calls
 from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.feedback import SHOW_WRONG
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
 from evokd.loop import Loop
+from evokd.records import Row
 from evokd.task import load_data, load_task
 from evokd.teacher import Generate
 from evokd.watch import Silent

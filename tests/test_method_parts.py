@@ -19,9 +19,9 @@ from evokd.arms.edits import chunks, edit, written
 from evokd.diversity import diversity
 from evokd.examples import Example
 from evokd.kinds import KINDS
-from evokd.ledger import Prediction
 from evokd.likeness import nearest, sure
 from evokd.noise import FEWEST, by_folds, by_mixture, folds
+from evokd.records import Prediction
 from evokd.replies import Attributes, parse_attributes, parse_labelled
 from evokd.shots import sample_shots
 from evokd.sungen import learn_weights

@@ -12,8 +12,9 @@ from fakes import FakeLearner
 from evokd.arms import ARMS
 from evokd.examples import Example
 from evokd.kinds.classification import Classification
-from evokd.ledger import Ledger, Prediction, Row
+from evokd.ledger import Ledger
 from evokd.planning import Planner, cover_plan, least_sure
+from evokd.records import Prediction, Row
 from evokd.task import Task, load_data
 
 

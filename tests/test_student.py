@@ -99,16 +99,6 @@ def test_going_on_takes_the_steps_that_are_asked_for(settings: StudentSettings) 
     assert steps == [3] * 3
 
 
-@pytest.mark.parametrize(("weights", "wins"), [([9.0, 1.0], "yes"), ([1, 9], "no")])
-def test_label_weights_decide_between_labels(
-    settings: StudentSettings, weights: list[float], wins: str
-) -> None:
-    texts, _ = make_texts(8, seed=5)
-    rows = [Example(text, label) for text in texts for label in ("yes", "no")]
-    trained = fit(rows, ["yes", "no"], settings, epochs=1, seed=0, weights=weights)
-    assert set(answers(trained, texts)) == {wins}
-
-
 @pytest.mark.parametrize(("yes", "no"), [(9.0, 1.0), (0.1, 0.9)])
 def test_weights_of_examples_decide_between_examples(
     settings: StudentSettings, yes: float, no: float
@@ -116,7 +106,7 @@ def test_weights_of_examples_decide_between_examples(
     texts, _ = make_texts(8, seed=5)
     rows = [Example(text, label) for text in texts for label in ("yes", "no")]
     each = [yes if row.label == "yes" else no for row in rows]
-    trained = fit(rows, ["yes", "no"], settings, epochs=1, seed=0, example_weights=each)
+    trained = fit(rows, ["yes", "no"], settings, epochs=1, seed=0, weights=each)
     assert set(answers(trained, texts)) == {"yes" if yes > no else "no"}
 
 

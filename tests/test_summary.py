@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from evokd.examples import Example
-from evokd.ledger import Ledger, Row
+from evokd.ledger import Ledger
+from evokd.records import Row
 from evokd.summary import summarise
 
 

@@ -19,8 +19,9 @@ from evokd.cli import app
 from evokd.cli.why import _parts
 from evokd.errors import EvokdError, InputError
 from evokd.examples import text_id
-from evokd.ledger import Ledger, Row, reading
+from evokd.ledger import Ledger, reading
 from evokd.lineage import Lineage
+from evokd.records import Row
 from evokd.teacher import Written
 from evokd.why import matches, why
 

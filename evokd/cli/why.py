@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from evokd.ledger import Call
     from evokd.lineage import Lineage, Opinion, Told
+    from evokd.records import Call
 
 LISTED = 20  # texts that are listed when several fit
 TAIL = 600  # characters of a prompt's end that are shown

@@ -14,9 +14,9 @@ from evokd.kinds.classification import Classification
 from evokd.kinds.entities import EntityTagging
 from evokd.kinds.multilabel import Multilabel
 from evokd.labelling import Labelled, Progress
-from evokd.ledger import Prediction
 from evokd.likeness import Demonstrations
 from evokd.prompts import Seen
+from evokd.records import Prediction
 from evokd.scores import Scores
 from evokd.task import Task
 

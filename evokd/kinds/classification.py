@@ -10,9 +10,9 @@ import numpy as np
 from evokd.answers import names_in
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, label_texts
-from evokd.ledger import Prediction
 from evokd.likeness import Demonstrations
 from evokd.prompts import Seen
+from evokd.records import Prediction
 from evokd.scores import Scores, score
 from evokd.task import Task
 

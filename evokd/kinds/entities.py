@@ -16,9 +16,9 @@ from evokd.answers import Span, names_in, read_spans, write_spans
 from evokd.calls import Calls, refused
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, opinions
-from evokd.ledger import Prediction
 from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS, Seen
+from evokd.records import Prediction
 from evokd.replies import Entities, parse_entities
 from evokd.scores import Scores
 from evokd.span_scores import score_spans

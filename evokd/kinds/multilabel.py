@@ -13,9 +13,9 @@ from evokd.answers import names_in, read_labels, write_labels
 from evokd.calls import Calls, refused
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, distribution, opinions
-from evokd.ledger import Prediction
 from evokd.likeness import Demonstrations
 from evokd.prompts import YES_NO, Seen
+from evokd.records import Prediction
 from evokd.scores import Scores, score_sets
 from evokd.task import Task
 from evokd.teacher import Score, Scored

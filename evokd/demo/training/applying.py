@@ -135,14 +135,14 @@ def mistakes(
         habits.append(Habit(rng.choice(("misses", "adds", "takes")), one, other))
     right: list[Seen] = []
     wrong: list[tuple[Seen, Habit, str]] = []
-    for one in made:
-        habit = next((h for h in habits if h.applied(one.labels) != one.labels), None)
-        answer = write_labels(one.labels)
+    for text in made:
+        habit = next((h for h in habits if h.applied(text.labels) != text.labels), None)
+        answer = write_labels(text.labels)
         if habit is None or rng.random() < 0.25:
-            right.append(Seen(one.text, answer, answer))
+            right.append(Seen(text.text, answer, answer))
         else:
-            given = write_labels(habit.applied(one.labels))
-            wrong.append((Seen(one.text, answer, given), habit, one.parts[habit.label]))
+            given = write_labels(habit.applied(text.labels))
+            wrong.append((Seen(text.text, answer, given), habit, text.parts[habit.label]))
     if len(wrong) < 3 or len(right) < 6:
         return None
     shown = wrong[: min(5, len(wrong) - 1)]

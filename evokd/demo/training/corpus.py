@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from evokd.examples import jaccard, normalise, trigrams
+import numpy as np
+from scipy import sparse
+
+from evokd.examples import normalise, trigrams
 
 SETS = ("snips_raw", "clinc150", "massive_en", "banking77")
 TRAINED = ("snips_raw", "clinc150", "massive_en")
@@ -95,33 +97,23 @@ def without_wake_word(text: str) -> str:
 
 
 def near_any(texts: Sequence[str], guarded: Sequence[str]) -> list[bool]:
-    """Say for each text whether it equals or nearly equals a guarded one (exact, not hashed).
-
-    Of two near texts, even the few rarest 3-grams must have one in common (prefix filtering,
-    Bayardo et al. 2007), and their sizes are alike: only such pairs are compared.
-    """
-    left, right = [*map(trigrams, texts)], [*dict.fromkeys(map(trigrams, guarded))]
-    known = Counter(gram for grams in right for gram in grams)
-    index: dict[str, dict[int, list[frozenset[str]]]] = defaultdict(lambda: defaultdict(list))
-    for grams in right:
-        for gram in _rarest(grams, known):
-            index[gram][len(grams)].append(grams)
-    return [
-        any(
-            jaccard(grams, other) >= NEAR
-            for gram in _rarest(grams, known)
-            if gram in index
-            for size in range(math.ceil(NEAR * len(grams)), int(len(grams) / NEAR) + 1)
-            for other in index[gram].get(size, ())
-        )
-        for grams in left
-    ]
-
-
-def _rarest(grams: frozenset[str], known: Mapping[str, int]) -> list[str]:
-    """Return so many of the rarest that any set near to this one has one of them."""
-    ordered = sorted(grams, key=lambda gram: (known[gram], gram))
-    return ordered[: len(ordered) - math.ceil(NEAR * len(ordered)) + 1]
+    """Say for each text whether it equals or nearly equals a guarded one (exact, not hashed)."""
+    vocabulary: dict[str, int] = {}
+    left, right = _grams(texts, vocabulary), _grams(guarded, vocabulary)
+    width = len(vocabulary)
+    a = _matrix(left, width)
+    b = _matrix(right, width).T.tocsr()
+    sizes_b = np.asarray(b.sum(axis=0)).ravel()
+    found: list[bool] = []
+    for start in range(0, a.shape[0], 500):
+        block = a[start : start + 500]
+        shared = (block @ b).tocoo()
+        sizes_a = np.asarray(block.sum(axis=1)).ravel()
+        union = sizes_a[shared.row] + sizes_b[shared.col] - shared.data
+        hit = np.zeros(block.shape[0], dtype=bool)
+        hit[shared.row[shared.data >= NEAR * union]] = True
+        found += hit.tolist()
+    return found
 
 
 def fine_labels(rows: Iterable[Row], *, part: str, unseen: bool) -> dict[str, dict[str, Label]]:
@@ -190,3 +182,15 @@ def _text(row: dict[str, Any]) -> str:
 
 def _jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _grams(texts: Sequence[str], vocabulary: dict[str, int]) -> list[list[int]]:
+    return [[vocabulary.setdefault(g, len(vocabulary)) for g in trigrams(t)] for t in texts]
+
+
+def _matrix(grams: list[list[int]], width: int) -> sparse.csr_matrix:
+    lengths = np.fromiter((len(g) for g in grams), dtype=np.int64, count=len(grams))
+    columns = np.fromiter((i for g in grams for i in g), dtype=np.int64, count=int(lengths.sum()))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    values = np.ones(len(columns), dtype=np.float32)
+    return sparse.csr_matrix((values, columns, starts), shape=(len(grams), width))

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from evokd.answers import Span
 from evokd.demo.training.corpus import guarded_texts, half, near_any, resource
@@ -87,17 +88,18 @@ def read_tagged(data: Path) -> tuple[list[Tagged], int]:
 
 def inventories(about: str = "types") -> dict[str, list[Type]]:
     """Return set -> types of entities.json; `about` is "types", or "fine" for narrower ones."""
-    return {
-        source: [
-            Type(
-                tuple(t["names"]), tuple(t["definitions"]), frozenset(t["members"]),
-                t.get("trim", ""), t.get("join", ""),
-            )
-            for t in entry[about].values()
-        ]
-        for source, entry in resource("entities.json").items()
-        if about in entry  # type: ignore[operator]
-    }  # fmt: skip
+    made = {}
+    for source, entry in resource("entities.json").items():
+        types: dict[str, Any] = entry.get(about, {})  # type: ignore[attr-defined]
+        if types:
+            made[source] = [_type(**stored) for stored in types.values()]
+    return made
+
+
+def _type(
+    names: list[str], definitions: list[str], members: list[str], trim: str = "", join: str = ""
+) -> Type:
+    return Type(tuple(names), tuple(definitions), frozenset(members), trim, join)
 
 
 def cut(tokens: Sequence[str], tags: Sequence[str], text: str | None) -> Pieces:

@@ -113,16 +113,18 @@ def cover_branch(task: Drawn, rng: random.Random) -> Branch:
 def feedback_branch(task: Drawn, lesson: Lesson, rng: random.Random) -> Branch:
     """P1 and P2 about a lesson; now and then without P1, or with the labels in the reply."""
     labelled = task.kind == "classification" and rng.random() < 0.05
-    counts = {"hard": len(lesson.hard), "easy": len(lesson.easy)}
+    hard, easy = len(lesson.hard), len(lesson.easy)
     texts = said({"hard": _written(lesson.hard, labelled), "easy": _written(lesson.easy, labelled)})
     about = (task.domain, task.labels, lesson.right, lesson.wrong)
     if rng.random() < 0.08:
         asked = prompts.ask_texts_at_once(
-            *about, **counts, kind=task.kind, report=lesson.report, labelled=labelled
+            *about, hard=hard, easy=easy, kind=task.kind, report=lesson.report, labelled=labelled
         )
         return branch(task, (asked, texts))
     asked = prompts.ask_analysis(*about, kind=task.kind, report=lesson.report)
-    follow = prompts.ask_texts(asked, lesson.analysis, **counts, kind=task.kind, labelled=labelled)
+    follow = prompts.ask_texts(
+        asked, lesson.analysis, hard=hard, easy=easy, kind=task.kind, labelled=labelled
+    )
     return branch(task, (asked, lesson.analysis), (follow, texts))
 
 
