@@ -65,3 +65,15 @@ def marked(text: str, spans: Iterable[Span]) -> str:
         parts += [text[at : span.start], f"[{text[span.start : span.end]}]({span.label})"]
         at = span.end
     return "".join([*parts, text[at:]])
+
+
+def in_words(kind: KindName, answer: str, text: str) -> str:
+    """Return a text's answer as a person reads it; a dash where there is none."""
+    if not answer:
+        return "–"
+    if kind == "multilabel":
+        return ", ".join(read_labels(answer)) or "no label"
+    if kind == "ner":
+        found = [f"{text[s.start : s.end]} ({s.label})" for s in read_spans(answer)]
+        return ", ".join(found) or "no entities"
+    return answer

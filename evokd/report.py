@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evokd import __version__, prompts
-from evokd.answers import KindName
+from evokd.answers import KindName, in_words
 from evokd.errors import MissingExtra
 from evokd.figures import Chart, Mark, chart, heat, short
 from evokd.kinds import kind_of
@@ -24,7 +24,6 @@ from evokd.ledger import Ledger
 from evokd.loop import selects_by_gold
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
-from evokd.rounds_told import told as told_answer
 from evokd.task import Task, TaskData
 
 try:
@@ -132,7 +131,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "task": task,
         "work": WORK[task.kind],
         "alike": ALIKE[task.kind],
-        "tell": partial(told_answer, task.kind),
+        "tell": partial(in_words, task.kind),
         "judged": bool(told.after(told.split)),
         "version": __version__,
         "prompts_version": prompts.VERSION,

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from evokd.answers import KindName, read_labels, read_spans
 from evokd.feedback import Group
 from evokd.kinds import Kind
 from evokd.ledger import Ledger
@@ -96,18 +95,6 @@ def weaknesses(
         ]
         made.append({"round": number, "groups": groups})
     return made
-
-
-def told(kind: KindName, answer: str, text: str) -> str:
-    """Return a text's answer as a person reads it; a dash where there is none."""
-    if not answer:
-        return "–"
-    if kind == "multilabel":
-        return ", ".join(read_labels(answer)) or "no label"
-    if kind == "ner":
-        found = [f"{text[s.start : s.end]} ({s.label})" for s in read_spans(answer)]
-        return ", ".join(found) or "no entities"
-    return answer
 
 
 def fate(row: Row) -> str:

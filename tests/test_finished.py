@@ -12,7 +12,7 @@ import pytest
 from tiny_kinds import TOPICS, TYPES, tagged_examples, topical_examples
 from tiny_student import MAX_LENGTH
 
-from evokd.answers import KindName
+from evokd.answers import KindName, in_words
 from evokd.calibrating import Calibration
 from evokd.calls import Calls
 from evokd.examples import Example
@@ -22,7 +22,7 @@ from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.report import write_report
-from evokd.rounds_told import told, weaknesses
+from evokd.rounds_told import weaknesses
 from evokd.runfiles import RunFiles
 from evokd.settings import ExportSettings
 from evokd.stages import Stages
@@ -144,7 +144,7 @@ def test_a_nano_student_gives_labels_and_finds_no_entities(stages: Stages) -> No
     ],
 )
 def test_answers_are_told_in_words(kind: KindName, answer: str, shown: str) -> None:
-    assert told(kind, answer, "🎵 rain") == shown
+    assert in_words(kind, answer, "🎵 rain") == shown
 
 
 def test_no_rounds_have_no_weaknesses(stages: Stages) -> None:

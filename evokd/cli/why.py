@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from evokd.lineage import Lineage, Opinion, Told
     from evokd.records import Call
 
+Tell = Callable[[str, str], str]
+"""Says an answer in words; of the answer and its text."""
 LISTED = 20  # texts that are listed when several fit
 TAIL = 600  # characters of a prompt's end that are shown
 BACK = 12  # ancestors that are shown
@@ -42,6 +45,7 @@ def why(
 
     from rich.console import Console
 
+    from evokd.answers import in_words
     from evokd.errors import InputError
     from evokd.ledger import reading
     from evokd.runfiles import RunFiles
@@ -55,6 +59,7 @@ def why(
         found = matches(ledger, text)
         if len(found) == 1:
             lineage = lineage_of(ledger, found[0].text)
+            tell: Tell = partial(in_words, ledger.meta("run")["settings"]["kind"])
     if len(found) != 1:
         for told in found[:LISTED]:
             typer.echo(f"{told.id}  {told.fate:<16}  {told.text}")
@@ -65,16 +70,16 @@ def why(
         typer.echo(json.dumps(lineage.to_dict(), indent=2, ensure_ascii=False))
         return
     console = Console(highlight=False)
-    for part in _parts(lineage, full):
+    for part in _parts(lineage, full, tell):
         console.print(part)
 
 
-def _parts(lineage: Lineage, full: bool) -> Iterator[RenderableType]:
+def _parts(lineage: Lineage, full: bool, tell: Tell) -> Iterator[RenderableType]:
     from rich.text import Text
 
     told = lineage.told
     yield Text(told.text, style="bold")
-    yield _lines(_facts(lineage))
+    yield _lines(_facts(lineage, tell))
     if lineage.call:
         yield _title(f"written by call {lineage.call.key}")
         yield _lines(_call(lineage.call, full))
@@ -85,7 +90,7 @@ def _parts(lineage: Lineage, full: bool) -> Iterator[RenderableType]:
             yield _lines([("call", _called(lineage.analysis))])
     if lineage.shown:
         yield _title("after these texts")
-        yield _lines([(s.role, _shown(s.told, s.said, s.confidence)) for s in lineage.shown])
+        yield _lines([(s.role, _shown(s.told, s.said, s.confidence, tell)) for s in lineage.shown])
     if earlier := lineage.ancestors[len(lineage.shown) :]:
         yield _title("which came from")
         shown = earlier if full else earlier[:BACK]
@@ -106,9 +111,9 @@ def _parts(lineage: Lineage, full: bool) -> Iterator[RenderableType]:
         yield _lines([("", f"{_where(t)}: {t.fate}") for t in lineage.also])
 
 
-def _facts(lineage: Lineage) -> list[tuple[str, str]]:
+def _facts(lineage: Lineage, tell: Tell) -> list[tuple[str, str]]:
     told, tested = lineage.told, lineage.tested
-    facts = [("id", told.id), ("label", told.label or "none"), ("serves", told.fate)]
+    facts = [("id", told.id), ("label", tell(told.label, told.text)), ("serves", told.fate)]
     if told.round is not None:
         facts.append(("from", _where(told)))
     if lineage.soft:
@@ -116,8 +121,8 @@ def _facts(lineage: Lineage) -> list[tuple[str, str]]:
     if tested:
         right = "right" if tested.predicted == told.label else "wrong"
         facts.append(
-            ("student", f"said {tested.predicted} ({tested.confidence:.2f}) before training on it:"
-             f" {right}")
+            ("student", f"said {tell(tested.predicted, told.text)} ({tested.confidence:.2f}) before"
+             f" training on it: {right}")
         )  # fmt: skip
     return facts
 
@@ -149,9 +154,9 @@ def _called(call: Call) -> str:
     return f"{call.scope}, {read} tokens read, {written} written{seed}"
 
 
-def _shown(told: Told, said: str, confidence: float | None) -> str:
-    words = f"{told.id[:8]}  {told.text}  [{told.label}"
-    words += f", it said {said}" if said and said != told.label else ""
+def _shown(told: Told, said: str, confidence: float | None, tell: Tell) -> str:
+    words = f"{told.id[:8]}  {told.text}  [{tell(told.label, told.text)}"
+    words += f", it said {tell(said, told.text)}" if said and said != told.label else ""
     words += f" {confidence:.2f}" if confidence is not None else ""
     return f"{words}; {_where(told)}]"
 

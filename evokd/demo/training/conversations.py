@@ -24,7 +24,7 @@ SHARES = {"classification": 0.42, "ner": 0.45, "multilabel": 0.13}
 LEARNED = {"classification": 1.0, "ner": 1.75, "multilabel": 0.8}
 """Tokens learned in a packed tree of each kind, as compared with classification (measured)."""
 
-ECHOES = 0.22
+ECHOES = 0.12
 """The share of the trees that only teach to copy."""
 
 
@@ -35,9 +35,13 @@ def trees(corpus: Corpus, seed: int) -> Iterator[Tree]:
         yield make_tree(corpus, rng)
 
 
-def make_tree(corpus: Corpus, rng: random.Random) -> Tree:
-    """Draw a kind and make a tree of it; without tagged texts there are no entities to mark."""
-    if rng.random() < ECHOES:
+def make_tree(corpus: Corpus, rng: random.Random, *, echoes: float = ECHOES) -> Tree:
+    """Draw a kind and make a tree of it; without tagged texts there are no entities to mark.
+
+    Args:
+        echoes: the share of trees that only teach to copy.
+    """
+    if rng.random() < echoes:
         return echo_tree(corpus, rng)
     kinds = [kind for kind in MAKERS if kind != "ner" or corpus.tagged]
     weights = [SHARES[kind] / LEARNED[kind] for kind in kinds]

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evokd.demo.training.conversations import make_tree
+from evokd.demo.training.conversations import ECHOES, make_tree
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.turns import Branch, Tree
 
@@ -93,12 +93,25 @@ def plain(tree: Tree) -> str:
 
 
 class Packer(Dataset[Batch]):
-    """Steps -> batches: a map-style data set, so that any step can be made again alone."""
+    """Steps -> batches: a map-style data set, so that any step can be made again alone.
+
+    Args:
+        copying: the first so many steps only teach to copy (`echo`).
+    """
 
     def __init__(
-        self, corpus: Corpus, tokenizer: Path, *, rows: int, length: int, steps: int, seed: int
+        self,
+        corpus: Corpus,
+        tokenizer: Path,
+        *,
+        rows: int,
+        length: int,
+        steps: int,
+        seed: int,
+        copying: int = 0,
     ) -> None:
         self.corpus, self.tokenizer = corpus, Tokenizer.from_file(str(tokenizer))
+        self.copying = copying
         self.rows, self.length, self.steps, self.seed = rows, length, steps, seed
 
     def __len__(self) -> int:
@@ -108,15 +121,16 @@ class Packer(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of one step, a function of the seed and the step alone."""
         rng = random.Random(self.seed * 1_000_003 + step)
-        return stack([self._row(rng) for _ in range(self.rows)])
+        echoes = 1.0 if step < self.copying else ECHOES
+        return stack([self._row(rng, echoes=echoes) for _ in range(self.rows)])
 
-    def _row(self, rng: random.Random) -> np.ndarray:
+    def _row(self, rng: random.Random, *, echoes: float = ECHOES) -> np.ndarray:
         """Return one row: [FIELDS, length], with the segments that a token may look at."""
         row = np.zeros((FIELDS, self.length), dtype=np.float64)
         row[5:] = -1
         used, segment, answers = 0, 0, 0
         while used < self.length - 200:
-            made = make_tree(self.corpus, rng)
+            made = make_tree(self.corpus, rng, echoes=echoes)
             head = self._encode(made.head)
             if used + len(head) > self.length * 2 // 3:
                 break

@@ -57,6 +57,9 @@ def main() -> None:
     parser.add_argument("--shape", choices=sorted(SHAPES), default="small")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--minutes", type=float, help="train for so long, not for --steps")
+    parser.add_argument(
+        "--copying", type=int, default=300, help="first steps, which only teach to copy"
+    )
     parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=896)
     parser.add_argument("--seed", type=int, default=1)
@@ -82,7 +85,7 @@ def train(args: argparse.Namespace) -> None:
     done = resume(model, optimisers, args.out)
     make = {"rows": args.rows, "length": args.length}
     steps = ENDLESS if args.minutes else args.steps
-    batches = Packer(corpus, tokenizer, steps=steps, seed=args.seed, **make)
+    batches = Packer(corpus, tokenizer, steps=steps, seed=args.seed, copying=args.copying, **make)
     probe = Packer(checked, tokenizer, steps=6, seed=args.seed + 1, **make)
     loader: DataLoader[Batch] = DataLoader(
         batches, batch_size=None, sampler=range(done.steps, steps), num_workers=1, prefetch_factor=4
@@ -230,7 +233,9 @@ def save(
     states = [o.state_dict() for o in optimisers]
     torch.save({**asdict(done), "model": model.state_dict(), "optimisers": states}, part)
     os.replace(part, args.out / "checkpoint.pt")
-    recipe = {k: getattr(args, k) for k in ("shape", "rows", "length", "seed", "minutes")}
+    recipe = {
+        k: getattr(args, k) for k in ("shape", "rows", "length", "seed", "minutes", "copying")
+    }
     recipe |= {
         "done": done.steps,
         "tokens": done.tokens,
