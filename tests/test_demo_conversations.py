@@ -280,7 +280,7 @@ def test_all_sets_with_entities_are_drawn_from() -> None:
 def test_an_echo_has_exactly_the_words_of_its_text() -> None:
     rng = random.Random(11)
     sizes = set()
-    for _ in range(12):
+    for _ in range(24):
         tree = echo_tree(made_up_corpus(), rng)
         found = re.search(r"pieces of (\d) words", tree.head)
         size = int(found[1]) if found else 0

@@ -58,17 +58,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--minutes", type=float, help="train for so long, not for --steps")
     parser.add_argument(
-        "--copying", type=int, default=300, help="first steps, which only teach to copy"
+        "--copying", type=int, help="first steps, which only teach to copy; 300, none with --start"
     )
     parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=896)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, help="of torch; default: all cores")
+    parser.add_argument("--threads", type=int, help="of torch; 1 is fastest on shared cores")
     parser.add_argument("--compile", action="store_true", help="compile the model (needs gcc)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.copying is None:  # a trained teacher would forget the rest meanwhile
+        args.copying = 0 if args.start else 300
     train(args)
 
 
