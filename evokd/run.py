@@ -22,7 +22,7 @@ from evokd.ledger import Ledger, open_read_only
 from evokd.replay import recorded_task
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
-from evokd.task import Task, TaskData, load_data
+from evokd.task import Task, TaskData, demo_kinds, load_data
 from evokd.teacher import Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 
@@ -126,6 +126,11 @@ def check_models(task: Task) -> None:
     """Refuse a teacher or student weights that cannot be used, before anything is made."""
     from evokd.weights import find_weights
 
+    if task.teacher.model == "demo" and task.kind not in demo_kinds():
+        raise InputError(
+            f"the built-in teacher knows no task of kind {task.kind}",
+            "give an instruct model as a GGUF file: teacher: {model: path/to/model.gguf}",
+        )
     check_teacher(task.teacher)
     find_weights(task.student.model)
 

@@ -275,6 +275,17 @@ def load_data(task: Task) -> TaskData:
 
 
 def demo_task(changes: Sequence[str] = (), *, name: str = "intents") -> Task:
-    """Return a demo task, whose files are inside the package; `changes` as in `load_task`."""
+    """Return a demo task, whose files are inside the package; `changes` as in `load_task`.
+
+    Args:
+        name: "intents", or "slots", which needs a teacher that tags entities.
+    """
     folder = Path(str(resources.files("evokd.demo")))
     return load_task((folder if name == "intents" else folder / name) / "task.yaml", changes)
+
+
+def demo_kinds() -> list[str]:
+    """Return the kinds of task that the embedded teacher was trained for, as its card says."""
+    card = json.loads(resources.files("evokd.demo").joinpath("teacher.json").read_text("utf-8"))
+    kinds: list[str] = card.get("kinds", ["classification"])
+    return kinds

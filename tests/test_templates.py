@@ -121,7 +121,7 @@ def test_templates_that_llama_cpp_python_ships(family: str) -> None:
         assert text.count("<s>") == 1
 
 
-@pytest.mark.parametrize("family", ALTERNATES)
+@pytest.mark.parametrize("family", sorted(ALTERNATES))
 def test_two_turns_of_one_role_become_one_where_they_must(family: str) -> None:
     twice = (Message("user", "one"), Message("user", "two"))
     assert "one\n\ntwo" in shown(family, twice)

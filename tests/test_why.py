@@ -262,6 +262,6 @@ def test_prompts_are_whole_when_asked_for(run: Run, ledger: Ledger) -> None:
         out.seek(0)
         out.truncate()
         console = Console(file=out, width=400)
-        for part in _parts(lineage, full):
+        for part in _parts(lineage, full, lambda answer, text: answer):
             console.print(part)
         assert (head in out.getvalue()) == full

@@ -27,34 +27,17 @@ class TaskKind(StrEnum):
     NER = "ner"
 
 
-class DemoTask(StrEnum):
-    """The built-in tasks."""
+def demo(out: Out = None, change: Set = None) -> None:
+    """Distil the built-in task with the built-in teacher: the whole job on this machine.
 
-    INTENTS = "intents"
-    SLOTS = "slots"
-
-
-def demo(
-    out: Out = None,
-    change: Set = None,
-    task: Annotated[
-        DemoTask, typer.Option("--task", help="Sort requests by intent, or tag their slots.")
-    ] = DemoTask.INTENTS,
-) -> None:
-    """Distil a built-in task with the built-in teacher: the whole job on this machine.
-
-    `intents` sorts requests to a voice assistant into nine classes, `slots` tags eight types of
-    entities in them, each from **one example a label**. Needs no network, no GPU and no other
+    Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
     model. Stop it with Ctrl-C and start it again: it goes on where it was.
 
         evokd demo --out runs/demo
-
-        evokd demo --task slots --out runs/slots
     """
     from evokd.task import demo_task
 
-    loaded = demo_task(change or (), name=task.value)
-    _run(loaded, out or Path("runs") / loaded.name)
+    _run(demo_task(change or ()), out or Path("runs/demo"))
 
 
 def run(

@@ -8,6 +8,18 @@ from pathlib import Path
 from evokd.answers import KindName
 from evokd.errors import InputError
 
+MODEL = "models/qwen2.5-7b-instruct-q4_k_m.gguf"
+TEACHER = f"""\
+  # 'demo' is the tiny built-in teacher: it knows requests to voice assistants and little else.
+  # For your own task give an instruct model as a GGUF file.
+  model: demo
+  # model: {MODEL}
+"""
+GIVEN = f"""\
+  # An instruct model as a GGUF file; the tiny built-in one cannot do this kind of task.
+  model: {MODEL}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -15,6 +27,7 @@ class Sample:
 
     task: str
     seed: str
+    teacher: str = TEACHER
 
 
 OPENING = """\
@@ -64,6 +77,7 @@ labels:
 {"text": "They answered my mail within the hour, very kind.", "labels": ["service"]}
 {"text": "I bought this for my sister.", "labels": []}
 """,
+        GIVEN,
     ),
     "ner": Sample(
         """\
@@ -84,6 +98,7 @@ labels:
 {"text": "Where is the coat that I ordered last Friday?", "entities": [{"start": 13, "end": 17, "label": "product"}, {"start": 33, "end": 44, "label": "date"}]}
 {"text": "Thank you, that was quick.", "entities": []}
 """,
+        GIVEN,
     ),
 }
 
@@ -96,11 +111,7 @@ data:
   # test: test.jsonl          # labelled texts for the report alone; they never reach a prompt
 
 teacher:
-  # 'demo' is the tiny built-in teacher: it knows requests to voice assistants and little else.
-  # For your own task give an instruct model as a GGUF file.
-  model: demo
-  # model: models/qwen2.5-7b-instruct-q4_k_m.gguf
-  # context: 8192
+{teacher}  # context: 8192
 
 student:
   model: minilm               # or the folder of any encoder
@@ -122,7 +133,7 @@ def write_sample(folder: Path, kind: KindName = "classification") -> list[Path]:
         InputError: when one of them is there already, or the folder cannot be made.
     """
     sample = SAMPLES[kind]
-    task = OPENING + sample.task + REST
+    task = OPENING + sample.task + REST.replace("{teacher}", sample.teacher)
     files = {folder / "task.yaml": task, folder / "seed.jsonl": sample.seed}
     for path in files:
         if path.exists():
