@@ -29,7 +29,7 @@ from evokd.examples import Example
 from evokd.task import load_data
 from evokd.watch import Silent
 
-CORE = "seed-only,static,auggpt,pgkd,evokd"
+CORE = "evokd,static,pgkd,auggpt,seed-only"  # the first one's round 0 is heard by the others
 TASKS = "snips-7,clinc-20,banking-12,massive-18"
 
 
