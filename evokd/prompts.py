@@ -7,7 +7,8 @@ paper calls +Init, with new texts in place of paraphrases; `ask_paraphrases` is 
 What is worded otherwise for another kind of task stands in `WORDINGS`.
 
 The embedded teacher was trained on exactly these words: changing one means a new VERSION and a
-new training (a test compares VERSION with the teacher's card).
+new training (a test compares VERSION with the teacher's card). It has not learned yet the questions
+that are about several labels or entities, nor those that a setting turns on.
 """
 
 from __future__ import annotations
