@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evokd.kinds import Kind
-from evokd.prompts import Seen, report_line
 from evokd.records import Prediction, Row
+from evokd.wording import Seen, report_line
 
 SHOW_WRONG, SHOW_RIGHT = 5, 3
 REPORTED = 12  # labels that a report names: all of many would be most of the prompt
@@ -90,7 +90,7 @@ def report(
     tested: Sequence[tuple[Row, Prediction]],
     kind: Kind,
 ) -> list[str]:
-    """Return a line each for the labels that do worst, as `prompts.report_line` words them.
+    """Return a line each for the labels that do worst, as `wording.report_line` words them.
 
     Args:
         per_label: label -> its scores on dev, of which texts stay unseen.

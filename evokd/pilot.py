@@ -28,12 +28,12 @@ from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
-from evokd.prompts import Seen
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import Generate, Score, Scored, Teacher, Written
 from evokd.watch import Watch, steps
+from evokd.wording import Seen
 
 MOST_SEEDS, MOST_DEV = 64, 96  # gold texts that are labelled: an interval of about 0.16 for 160
 GROUPS = 8  # groups of feedback that are tried

@@ -4,7 +4,7 @@ All prompts about one task open with the same head, its labels with their defini
 teacher decodes it once. The three questions are EvoKD's (arXiv 2403.06414, figure 2): analyse,
 then write in the same conversation, then label in a fresh one. `ask_cover` is the start that the
 paper calls +Init, with new texts in place of paraphrases; `ask_paraphrases` is the paper's own.
-What is worded otherwise for another kind of task stands in `WORDINGS`.
+What is worded otherwise for another kind of task stands in `evokd.wording`.
 
 The embedded teacher was trained on exactly these words: changing one means a new VERSION and a
 new training (a test compares VERSION with the teacher's card). It has not learned yet the questions
@@ -13,12 +13,10 @@ that are about several labels or entities, nor those that a setting turns on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from evokd.answers import marked, read_labels, read_spans
 from evokd.teacher import Message
+from evokd.wording import WORDINGS, Seen, like_texts, quote, told
 
 VERSION = "1"
 
@@ -33,69 +31,6 @@ STYLES = (
 YES_NO = ("yes", "no")
 VERDICTS = ("right", "wrong boundary", "wrong type", "not an entity")
 """What a teacher may say of a marked entity (ProgGen, arXiv 2403.11103)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """What the questions about one kind of task say.
-
-    Attributes:
-        opening: the first line of every prompt, before the labels.
-        of: how texts of a label are called.
-        examples: what opens the examples of a label.
-        fits: what every text of a label must keep to.
-        clear: what every hard and easy text must keep to.
-    """
-
-    opening: str
-    of: str
-    examples: str
-    fits: str
-    clear: str
-
-
-WORDINGS = {
-    "classification": Wording(
-        "A small text classifier sorts {domain} into these classes:",
-        "of the class {label}",
-        "Examples of this class",
-        "Each text must fit this class and no other.",
-        "Each must clearly belong to one class.",
-    ),
-    "multilabel": Wording(
-        "A small text classifier says which of these classes apply to {domain}:",
-        "to which the class {label} applies",
-        "Examples of this class",
-        "Other classes may apply to a text as well.",
-        "It must be clear which classes apply to each.",
-    ),
-    "ner": Wording(
-        "A small tagger marks entities of these types in {domain}:",
-        "with an entity of the type {label}",
-        "Examples with this type",
-        "Other entities may stand in a text as well.",
-        "It must be clear which entities each has.",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A text that the student was tested on, with the right answer and the one it gave."""
-
-    text: str
-    label: str
-    predicted: str
-
-    @property
-    def right(self) -> bool:
-        """Whether the student gave the right answer."""
-        return self.label == self.predicted
-
-
-def quote(text: str) -> str:
-    """Return the text on one line in double quotes, escaped as in JSON."""
-    return json.dumps(" ".join(text.split()), ensure_ascii=False)
 
 
 def head(domain: str, labels: Mapping[str, str], kind: str = "classification") -> str:
@@ -119,8 +54,8 @@ def ask_label(
         "To which class does this text belong? Answer with the name of the class only.\n"
         f"Text: {quote(text)}"
     )
-    shown = _shown("classification", examples)
-    return (Message("user", head(domain, labels) + shown + question),)
+    like = like_texts("classification", examples)
+    return (Message("user", head(domain, labels) + like + question),)
 
 
 def ask_applies(
@@ -150,7 +85,7 @@ def ask_entities(
         f' list only: [{{"text": ..., "type": ...}}], or [] if there are none.{nth}\n'
         f"Text: {quote(text)}"
     )
-    return (Message("user", head(domain, labels, "ner") + _shown("ner", examples) + question),)
+    return (Message("user", head(domain, labels, "ner") + like_texts("ner", examples) + question),)
 
 
 def ask_verdict(
@@ -230,8 +165,8 @@ def ask_analysis(
         "Which kinds of text does it get wrong? Name one pattern a line, each line starting with"
         ' "- ", the most frequent first.'
     )
-    told = _told(kind, right, wrong, report)
-    return (Message("user", head(domain, labels, kind) + told + question),)
+    known = told(kind, right, wrong, report)
+    return (Message("user", head(domain, labels, kind) + known + question),)
 
 
 def ask_texts(
@@ -272,20 +207,8 @@ def ask_texts_at_once(
         f"Write {hard} new texts that it would get wrong for like reasons and {easy} that it would"
         f" get right. {WORDINGS[kind].clear} {_form(labelled)}"
     )
-    told = _told(kind, right, wrong, report)
-    return (Message("user", head(domain, labels, kind) + told + question),)
-
-
-def report_line(label: str, f1: float, taken_for: str | None) -> str:
-    """Return a line of the report on a label: its F1, and what it is most often taken for."""
-    return f"- {label}: F1 {f1:.2f}" + (f", often taken for {taken_for}" if taken_for else "")
-
-
-def answered(kind: str, text: str, answer: str) -> str:
-    """Return a text with its answer as prompts show it."""
-    if kind == "ner":
-        return quote(marked(text, read_spans(answer)))
-    return f"{quote(text)} is {_said(kind, answer) or 'of no class'}"
+    known = told(kind, right, wrong, report)
+    return (Message("user", head(domain, labels, kind) + known + question),)
 
 
 def _form(labelled: bool) -> str:
@@ -295,37 +218,3 @@ def _form(labelled: bool) -> str:
             ' "easy": [{"text": ..., "class": ...}, ...]}'
         )
     return 'Answer with JSON only: {"hard": [...], "easy": [...]}'
-
-
-def _told(kind: str, right: Sequence[Seen], wrong: Sequence[Seen], report: Sequence[str]) -> str:
-    lines = []
-    if report:
-        lines += ["How well it does:", *report]
-    if right:
-        lines += ["It got these texts right:"]
-        lines += [f"- {answered(kind, s.text, s.label)}" for s in right]
-    if wrong:
-        lines += ["It got these texts wrong:"]
-        lines += [f"- {answered(kind, s.text, s.label)}, but it {_mistake(kind, s)}" for s in wrong]
-    return "\n".join([*lines, ""])
-
-
-def _mistake(kind: str, seen: Seen) -> str:
-    if kind != "ner":
-        return f"said {_said(kind, seen.predicted) or 'none'}"
-    spans = read_spans(seen.predicted)
-    return f"marked {quote(marked(seen.text, spans)) if spans else 'nothing'}"
-
-
-def _said(kind: str, answer: str) -> str:
-    if kind != "multilabel":
-        return answer
-    return " and ".join(read_labels(answer))
-
-
-def _shown(kind: str, examples: Sequence[tuple[str, str]]) -> str:
-    """Return like texts with their answers, to label by."""
-    if not examples:
-        return ""
-    lines = [f"- {answered(kind, text, answer)}" for text, answer in examples]
-    return "\n".join(["Like texts with their labels:", *lines, ""])

@@ -41,11 +41,9 @@ class Texts:
 
 def parse_list(reply: Written) -> Texts:
     """Read a JSON list of strings (the reply to `ask_cover`)."""
-    if reject := _unread(reply):
+    value, reject = _read(reply, "[]")
+    if reject:
         return Texts(reject=reject)
-    value = _json(reply.text, "[", "]")
-    if value is None:
-        return Texts(reject="no json")
     if not _is_texts(value):
         return Texts(reject="wrong shape")
     return _made([("cover", text) for text in value])
@@ -53,11 +51,9 @@ def parse_list(reply: Written) -> Texts:
 
 def parse_hard_easy(reply: Written) -> Texts:
     """Read {"hard": [...], "easy": [...]} (the reply to `ask_texts`)."""
-    if reject := _unread(reply):
+    value, reject = _read(reply, "{}")
+    if reject:
         return Texts(reject=reject)
-    value = _json(reply.text, "{", "}")
-    if value is None:
-        return Texts(reject="no json")
     if not isinstance(value, dict) or not value or value.keys() - {"hard", "easy"}:
         return Texts(reject="wrong shape")
     if not all(_is_texts(part) for part in value.values()):
@@ -78,11 +74,9 @@ def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
 
     One text of no known label refuses the reply.
     """
-    if reject := _unread(reply):
+    value, reject = _read(reply, "{}")
+    if reject:
         return LabelledTexts(reject=reject)
-    value = _json(reply.text, "{", "}")
-    if value is None:
-        return LabelledTexts(reject="no json")
     if not isinstance(value, dict) or not value or value.keys() - {"hard", "easy"}:
         return LabelledTexts(reject="wrong shape")
     if not all(isinstance(part, list) and all(map(_is_labelled, part)) for part in value.values()):
@@ -118,11 +112,9 @@ class Attributes:
 
 def parse_attributes(reply: Written) -> Attributes:
     """Read lists of topics, styles and speakers (the reply to `ask_attributes`)."""
-    if reject := _unread(reply):
+    value, reject = _read(reply, "{}")
+    if reject:
         return Attributes(reject=reject)
-    value = _json(reply.text, "{", "}")
-    if value is None:
-        return Attributes(reject="no json")
     names = ("topics", "styles", "speakers")
     if not isinstance(value, dict) or value.keys() != {*names}:
         return Attributes(reject="wrong shape")
@@ -153,11 +145,9 @@ def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entitie
     one stays, of equally long ones the earlier. One entity that is not in the text, or of no
     known type, refuses the reply.
     """
-    if reject := _unread(reply):
+    value, reject = _read(reply, "[]")
+    if reject:
         return Entities(reject=reject)
-    value = _json(reply.text, "[", "]")
-    if value is None:
-        return Entities(reject="no json")
     if not isinstance(value, list) or not all(map(_is_entity, value)):
         return Entities(reject="wrong shape")
     if any(item["type"] not in types for item in value):
@@ -209,13 +199,6 @@ def parse_patterns(reply: Written) -> tuple[str, ...]:
     return tuple(p for p in patterns or lines if p)
 
 
-def _unread(reply: Written) -> Reject | None:
-    """Return why a reply cannot be read at all: it was never asked for, or it was cut."""
-    if reply.finish == "budget":
-        return "budget"
-    return "cut" if reply.finish == "length" else None
-
-
 def _made(pairs: list[tuple[str, str]]) -> Texts:
     folded = [(kind, " ".join(text.split())) for kind, text in pairs]
     good = tuple(
@@ -228,13 +211,17 @@ def _is_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _json(text: str, opening: str, closing: str) -> object:
-    """Return the JSON value between the first opening and the last closing bracket, or None."""
-    start, end = text.find(opening), text.rfind(closing)
+def _read(reply: Written, brackets: str) -> tuple[object, Reject | None]:
+    """Return the JSON value between the first opening and the last closing bracket, or why not."""
+    if reply.finish == "budget":
+        return None, "budget"
+    if reply.finish == "length":
+        return None, "cut"
+    start, end = reply.text.find(brackets[0]), reply.text.rfind(brackets[1])
     if start < 0 or end <= start:
-        return None
+        return None, "no json"
     try:
-        value: object = json.loads(text[start : end + 1], strict=False)
+        value: object = json.loads(reply.text[start : end + 1], strict=False)
     except (ValueError, RecursionError):
-        return None
-    return value
+        return None, "no json"
+    return value, None if value is not None else "no json"

@@ -19,12 +19,12 @@ from evokd.kinds import kind_of
 from evokd.labelling import distribution
 from evokd.ledger import Ledger
 from evokd.lineage import Ancestor, Check, Lineage, Opinion, Shown, Told
-from evokd.prompts import quote
 from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate
 from evokd.teacher import Scored, Written
+from evokd.wording import quote
 
 PREFIX = 4  # digits that an id may be shortened to
 LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with

@@ -19,10 +19,11 @@ from evokd.arms.mistakes import analysis_requests
 from evokd.calls import Calls
 from evokd.feedback import Group
 from evokd.ledger import Ledger
-from evokd.prompts import STYLES, Seen
+from evokd.prompts import STYLES
 from evokd.replies import parse_hard_easy, parse_list
 from evokd.teacher import Written, grammar
 from evokd.watch import Silent
+from evokd.wording import Seen
 
 GROUPS = (
     Group((Seen("sunny", "weather", "weather"),), (Seen("loud rain", "weather", "music"),)),

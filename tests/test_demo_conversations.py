@@ -21,7 +21,6 @@ from evokd.demo.training.echo import echo_tree
 from evokd.demo.training.marked import Marked, Source, draw_source, drawn_from
 from evokd.demo.training.to_gguf import TEMPLATE
 from evokd.demo.training.turns import Branch, Tree
-from evokd.prompts import Seen
 from evokd.replies import (
     parse_attributes,
     parse_entities,
@@ -32,6 +31,7 @@ from evokd.replies import (
 )
 from evokd.teacher import Message, Written
 from evokd.teacher.chat import render
+from evokd.wording import Seen
 
 ASKS = [name for name in dir(prompts) if name.startswith("ask_")]
 

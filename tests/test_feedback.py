@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, groups
 from evokd.kinds.classification import Classification
-from evokd.prompts import Seen
 from evokd.records import Prediction, Row
 from evokd.task import Task
+from evokd.wording import Seen
 
 KIND = Classification(
     Task.model_validate(

@@ -20,11 +20,12 @@ from evokd.kinds.entities import NOTHING, EntityTagging, joined
 from evokd.kinds.multilabel import NOTHING as NO_CLASS
 from evokd.kinds.multilabel import Multilabel
 from evokd.ledger import Ledger
-from evokd.prompts import VERDICTS, Seen
+from evokd.prompts import VERDICTS
 from evokd.replies import Entities
 from evokd.task import Task
 from evokd.teacher import Generate, Score, Scored, Written
 from evokd.watch import Silent
+from evokd.wording import Seen
 from serving.spans import Found
 
 TYPES = {"artist": "who plays", "title": "what is played", "time": "when"}

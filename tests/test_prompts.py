@@ -14,8 +14,6 @@ from evokd import prompts
 from evokd.answers import Span, write_labels, write_spans
 from evokd.demo import __file__ as demo
 from evokd.prompts import (
-    WORDINGS,
-    Seen,
     ask_analysis,
     ask_applies,
     ask_attributes,
@@ -27,10 +25,9 @@ from evokd.prompts import (
     ask_texts_at_once,
     ask_verdict,
     head,
-    quote,
-    report_line,
 )
 from evokd.teacher import Message
+from evokd.wording import WORDINGS, Seen, quote, report_line
 
 GOLDEN = Path(__file__).parent / "golden" / f"prompts_v{prompts.VERSION}"
 DOMAIN = "requests to a voice assistant"

@@ -15,10 +15,10 @@ from evokd.kinds.entities import EntityTagging
 from evokd.kinds.multilabel import Multilabel
 from evokd.labelling import Labelled, Progress
 from evokd.likeness import Demonstrations
-from evokd.prompts import Seen
 from evokd.records import Prediction
 from evokd.scores import Scores
 from evokd.task import Task
+from evokd.wording import Seen
 
 if TYPE_CHECKING:
     from evokd.calls import Calls

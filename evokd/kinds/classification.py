@@ -11,10 +11,10 @@ from evokd.answers import names_in
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, label_texts
 from evokd.likeness import Demonstrations
-from evokd.prompts import Seen
 from evokd.records import Prediction
 from evokd.scores import Scores, score
 from evokd.task import Task
+from evokd.wording import Seen
 
 if TYPE_CHECKING:
     from evokd.calls import Calls

@@ -17,13 +17,14 @@ from evokd.calls import Calls, refused
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, opinions
 from evokd.likeness import Demonstrations
-from evokd.prompts import VERDICTS, Seen
+from evokd.prompts import VERDICTS
 from evokd.records import Prediction
 from evokd.replies import Entities, parse_entities
 from evokd.scores import Scores
 from evokd.span_scores import score_spans
 from evokd.task import Task
 from evokd.teacher import Generate, Score, grammar
+from evokd.wording import Seen
 from serving.spans import without_overlaps
 
 MOST = 40  # entities of one text

@@ -14,11 +14,12 @@ from evokd.calls import Calls, refused
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, distribution, opinions
 from evokd.likeness import Demonstrations
-from evokd.prompts import YES_NO, Seen
+from evokd.prompts import YES_NO
 from evokd.records import Prediction
 from evokd.scores import Scores, score_sets
 from evokd.task import Task
 from evokd.teacher import Score, Scored
+from evokd.wording import Seen
 
 HALF = 0.5
 NOTHING = "no class"

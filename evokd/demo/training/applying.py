@@ -25,7 +25,7 @@ from evokd.demo.training.turns import (
     grow,
     report,
 )
-from evokd.prompts import Seen
+from evokd.wording import Seen
 
 JOINTS = (
     " and ", ", and ", " and then ", ", then ", " and also ", ". Also ", ", also ", ". And ",

@@ -28,7 +28,7 @@ from evokd.demo.training.turns import (
     report,
     said,
 )
-from evokd.prompts import Seen
+from evokd.wording import Seen
 
 
 def class_tree(corpus: Corpus, rng: random.Random) -> Tree:

@@ -10,7 +10,7 @@ import random
 
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.turns import Branch, Tree, said
-from evokd.prompts import quote
+from evokd.wording import quote
 
 MOST_WORDS = 14
 

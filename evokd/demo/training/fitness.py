@@ -27,10 +27,11 @@ from evokd.demo.training.tagged import read_tagged
 from evokd.examples import normalise
 from evokd.feedback import SHOW_WRONG
 from evokd.labelling import distribution
-from evokd.prompts import STYLES, Seen
+from evokd.prompts import STYLES
 from evokd.replies import parse_hard_easy, parse_list
 from evokd.settings import TeacherSettings
 from evokd.teacher import Generate, Score, Teacher
+from evokd.wording import Seen
 
 LABELS, TEXTS, COVERS = 10, 4, 2
 

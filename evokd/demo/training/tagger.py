@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evokd import prompts
+from evokd import wording
 from evokd.answers import Span, read_spans, write_spans
 from evokd.demo.training.marked import Marked, Source
 from evokd.demo.training.turns import Drawn, Lesson, report
-from evokd.prompts import Seen
+from evokd.wording import Seen
 
 
 def misplaced(made: Marked, span: Span, rng: random.Random) -> Span | None:
@@ -63,7 +63,7 @@ class Habit:
             "invents": f"marks {self.label} where there is none",
         }[self.how]
         whole = self.how in ("clips", "widens")
-        words = [f"{prompts.quote(a)} for {prompts.quote(b)}" if whole else prompts.quote(a or b)
+        words = [f"{wording.quote(a)} for {wording.quote(b)}" if whole else wording.quote(a or b)
                  for a, b in dict.fromkeys(cases)]  # fmt: skip
         return f"- It {say}, for example {' and '.join(words[:2])}."
 

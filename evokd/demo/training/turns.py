@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evokd import prompts
+from evokd import prompts, wording
 from evokd.demo.training.corpus import resource
 from evokd.demo.training.noise import style_of, styled, vary
-from evokd.prompts import STYLES, Seen
+from evokd.prompts import STYLES
 from evokd.teacher import Message
+from evokd.wording import Seen
 
 Segment = tuple[str, bool]
 """A piece of text and whether the teacher is to learn to say it."""
@@ -165,7 +166,7 @@ def report(
     for label in labels:
         others = {b: n for (a, b), n in taken.items() if a == label}
         most = max(others, key=lambda b: others[b], default=None)
-        lines.append(prompts.report_line(label, 2 * hit[label] / max(1, all_[label]), most))
+        lines.append(wording.report_line(label, 2 * hit[label] / max(1, all_[label]), most))
     return lines
 
 
