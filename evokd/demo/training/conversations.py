@@ -8,7 +8,7 @@ them. One module each for the kinds of task: `classes`, `applying` (multilabel),
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evokd.demo.training.applying import apply_tree
 from evokd.demo.training.classes import class_tree
@@ -35,14 +35,21 @@ def trees(corpus: Corpus, seed: int) -> Iterator[Tree]:
         yield make_tree(corpus, rng)
 
 
-def make_tree(corpus: Corpus, rng: random.Random, *, echoes: float = ECHOES) -> Tree:
+def make_tree(
+    corpus: Corpus,
+    rng: random.Random,
+    *,
+    echoes: float = ECHOES,
+    among: Sequence[str] = tuple(MAKERS),
+) -> Tree:
     """Draw a kind and make a tree of it; without tagged texts there are no entities to mark.
 
     Args:
         echoes: the share of trees that only teach to copy.
+        among: the kinds to draw from.
     """
     if rng.random() < echoes:
         return echo_tree(corpus, rng)
-    kinds = [kind for kind in MAKERS if kind != "ner" or corpus.tagged]
+    kinds = [kind for kind in among if kind != "ner" or corpus.tagged]
     weights = [SHARES[kind] / LEARNED[kind] for kind in kinds]
     return MAKERS[rng.choices(kinds, weights)[0]](corpus, rng)

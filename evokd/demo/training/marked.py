@@ -101,7 +101,7 @@ def draw_source(corpus: Corpus, rng: random.Random) -> Source:
         for t in inventories(about)[source]
         if any((source, m) in corpus.with_type for m in t.members)
     ]
-    demo = entry.get("demo", []) if about == "types" and rng.random() < 0.3 else []
+    demo = entry.get("demo", []) if about == "types" and rng.random() < 0.45 else []
     chosen = [t for t in types if t.names[0] in demo]
     if not chosen:
         chosen = rng.sample(types, min(len(types), rng.randint(2, 10)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evokd.demo.training.conversations import ECHOES, make_tree
+from evokd.demo.training.conversations import ECHOES, MAKERS, make_tree
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.turns import Branch, Tree
 
@@ -97,6 +97,7 @@ class Packer(Dataset[Batch]):
 
     Args:
         copying: the first so many steps only teach to copy (`echo`).
+        kinds: of the tasks to draw.
     """
 
     def __init__(
@@ -109,9 +110,10 @@ class Packer(Dataset[Batch]):
         steps: int,
         seed: int,
         copying: int = 0,
+        kinds: Sequence[str] = tuple(MAKERS),
     ) -> None:
         self.corpus, self.tokenizer = corpus, Tokenizer.from_file(str(tokenizer))
-        self.copying = copying
+        self.copying, self.kinds = copying, tuple(kinds)
         self.rows, self.length, self.steps, self.seed = rows, length, steps, seed
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ class Packer(Dataset[Batch]):
         row[5:] = -1
         used, segment, answers = 0, 0, 0
         while used < self.length - 200:
-            made = make_tree(self.corpus, rng, echoes=echoes)
+            made = make_tree(self.corpus, rng, echoes=echoes, among=self.kinds)
             head = self._encode(made.head)
             if used + len(head) > self.length * 2 // 3:
                 break

@@ -5,9 +5,10 @@
 
 Writes tokenizer.json, checkpoint.pt (weights, optimisers, steps, seconds) and recipe.json into the
 folder, and goes on from there when called again. `--start` takes weights and tokenizer of a
-finished training, with fresh optimisers and half the learning rates. Muon for the matrices, AdamW
-for embeddings and norms; a short warm-up, then constant, then linear to zero over the last 40 %
-of the steps, or of the minutes: then the training ends on time on a machine of any load.
+finished training, with fresh optimisers and, unless told otherwise, half the learning rates. Muon
+for the matrices, AdamW for embeddings and norms; a short warm-up, then constant, then linear to
+zero over the last 40 % of the steps, or of the minutes: then the training ends on time on a machine
+of any load.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from evokd.demo.training.conversations import trees
+from evokd.demo.training.conversations import MAKERS, trees
 from evokd.demo.training.corpus import read_rows
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.model import SHAPES, TinyLlama
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument(
         "--copying", type=int, help="first steps, which only teach to copy; 300, none with --start"
     )
+    parser.add_argument("--kinds", nargs="+", choices=sorted(MAKERS), default=sorted(MAKERS))
+    parser.add_argument("--rate", type=float, help="of learning; 1, or 0.5 with --start")
     parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=896)
     parser.add_argument("--seed", type=int, default=1)
@@ -71,6 +74,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     if args.copying is None:  # a trained teacher would forget the rest meanwhile
         args.copying = 0 if args.start else 300
+    if args.rate is None:
+        args.rate = 0.5 if args.start else 1.0
     train(args)
 
 
@@ -83,9 +88,9 @@ def train(args: argparse.Namespace) -> None:
     model = TinyLlama(SHAPES[args.shape]).to(args.device)
     if args.start:
         model.load_state_dict(read_checkpoint(args.start)["model"])
-    optimisers = make_optimisers(model, scale=0.5 if args.start else 1.0)
+    optimisers = make_optimisers(model, scale=args.rate)
     done = resume(model, optimisers, args.out)
-    make = {"rows": args.rows, "length": args.length}
+    make = {"rows": args.rows, "length": args.length, "kinds": args.kinds}
     steps = ENDLESS if args.minutes else args.steps
     batches = Packer(corpus, tokenizer, steps=steps, seed=args.seed, copying=args.copying, **make)
     probe = Packer(checked, tokenizer, steps=6, seed=args.seed + 1, **make)
@@ -236,7 +241,8 @@ def save(
     torch.save({**asdict(done), "model": model.state_dict(), "optimisers": states}, part)
     os.replace(part, args.out / "checkpoint.pt")
     recipe = {
-        k: getattr(args, k) for k in ("shape", "rows", "length", "seed", "minutes", "copying")
+        k: getattr(args, k)
+        for k in ("shape", "kinds", "rate", "rows", "length", "seed", "minutes", "copying")
     }
     recipe |= {
         "done": done.steps,
