@@ -8,11 +8,16 @@ from evokd.teacher.choices import tree
 CHOICES = st.lists(st.lists(st.integers(0, 2), max_size=5), min_size=1, max_size=9)
 
 
+def with_ends(choices: list[list[int]], end: int | None) -> list[list[int]]:
+    """The end of the turn is there only where a choice goes on from another."""
+    unclear = any(a != b and b[: len(a)] == a for a in choices for b in choices) or [] in choices
+    return [[*choice, end] for choice in choices] if end is not None and unclear else choices
+
+
 @given(CHOICES, st.sampled_from([None, 7]))
 def test_ways_through_a_tree_spell_the_choices(choices: list[list[int]], end: int | None) -> None:
     made = tree(choices, end=end)
-    ending = [] if end is None else [end]
-    whole = [[*choice, *ending] for choice in choices]
+    whole = with_ends(choices, end)
     assert made.lengths == tuple(map(len, whole))
     spelt: dict[int, list[int]] = {}
     before: dict[int, list[int]] = {-1: []}
@@ -32,7 +37,7 @@ def test_no_prefix_is_decoded_twice_and_no_last_token(
     choices: list[list[int]], end: int | None
 ) -> None:
     made = tree(choices, end=end)
-    whole = [(*choice, *([] if end is None else [end])) for choice in choices]
+    whole = [tuple(choice) for choice in with_ends(choices, end)]
     needed = {w[:n] for w in whole for n in range(1, len(w))}
     assert made.size == sum(len(b.read) for b in made.branches) == len(needed)
     assert made.deepest == max(map(len, needed), default=0)

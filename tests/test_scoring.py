@@ -47,8 +47,9 @@ def test_scores_equal_a_plain_decode_of_each_sequence(
     requests = scores(6)
     found = teacher.score(requests)
     for request, scored in zip(requests, found, strict=True):
-        for choice, logprob in zip(CHOICES, scored.logprobs, strict=True):
-            reply = [*plain.tokenize(choice.encode(), add_bos=False), plain.token_eos()]
+        for choice, logprob, length in zip(CHOICES, scored.logprobs, scored.lengths, strict=True):
+            tokens = [*plain.tokenize(choice.encode(), add_bos=False), plain.token_eos()]
+            reply = tokens[:length]
             rows = plain_logprobs(plain, request, reply)
             slow = rows[np.arange(len(reply)), reply].sum()
             assert logprob == pytest.approx(slow, abs=0.05)
@@ -68,7 +69,7 @@ def test_scores_alone_equal_scores_in_a_batch(path: Path, context: int) -> None:
 
 
 def test_more_choices_than_sequences(teacher: LlamaCppTeacher) -> None:
-    choices = tuple(f"class {i}" for i in range(300))
+    choices = tuple(f"class {i:03}" for i in range(300))
     [scored] = teacher.score([replace(scores(1, choices)[0], search="all")])
     assert len(scored.logprobs) == 300
     assert not scored.bounded
@@ -89,7 +90,18 @@ def test_forks_are_decoded_again_where_sequences_are_few(
         assert a.decoded > b.decoded
 
 
-def test_choices_count_their_end_of_turn(teacher: LlamaCppTeacher) -> None:
+def test_the_end_of_the_turn_counts_only_where_one_choice_begins_another(
+    teacher: LlamaCppTeacher, plain: llama_cpp.Llama
+) -> None:
+    [request] = scores(1, ("ab", "abc"))
+    [scored] = teacher.score([request])
+    for choice, logprob in zip(request.choices, scored.logprobs, strict=True):
+        reply = [*plain.tokenize(choice.encode(), add_bos=False), plain.token_eos()]
+        slow = plain_logprobs(plain, request, reply)[np.arange(len(reply)), reply].sum()
+        assert logprob == pytest.approx(slow, abs=0.05)
+    [scored] = cold(teacher).score(scores(1, ("ab", "ac")))
+    assert scored.lengths == (2, 2)
+    assert scored.decoded == scored.tokens_in + 1  # a
     [scored] = cold(teacher).score(scores(1, ("ab", "ac", "")))
     assert scored.lengths == (3, 3, 1)
     assert scored.tokens_out == 3 + 3 + 1

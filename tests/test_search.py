@@ -28,9 +28,10 @@ class Model:
         logits -= np.log(np.exp(logits - logits.max()).sum()) + logits.max()
         return dict(zip((*range(WORDS), END), logits.tolist(), strict=True))
 
-    def logprob(self, choice: Sequence[int]) -> float:
-        whole = (*choice, END)
-        return sum(self.follow(whole[:i])[token] for i, token in enumerate(whole))
+    def logprobs(self, choices: list[tuple[int, ...]]) -> list[float]:
+        lengths = tree(choices, end=END).lengths  # with the end where it is needed
+        wholes = [(*c, END)[:n] for c, n in zip(choices, lengths, strict=True)]
+        return [sum(self.follow(w[:i])[token] for i, token in enumerate(w)) for w in wholes]
 
 
 def searched(
@@ -63,7 +64,7 @@ def test_every_choice_is_worked_out(
 ) -> None:
     model = Model(seed, spread)
     values, bounded, looked = searched(model, choices, every=True)
-    assert values == pytest.approx([model.logprob(c) for c in choices])
+    assert values == pytest.approx(model.logprobs(choices))
     assert not bounded
     assert looked == tree(choices, end=END).size
 
@@ -73,8 +74,8 @@ def test_the_best_choice_is_exact_and_the_rest_is_little(
     choices: list[tuple[int, ...]], seed: int, spread: float, calibrated: bool
 ) -> None:
     model = Model(seed, spread)
-    base = [Model(seed + 1, 1).logprob(c) for c in choices] if calibrated else [0.0] * len(choices)
-    exact = np.array([model.logprob(c) for c in choices]) - base
+    base = Model(seed + 1, 1).logprobs(choices) if calibrated else [0.0] * len(choices)
+    exact = np.array(model.logprobs(choices)) - base
     baseline = base if calibrated else ()
     values, bounded, looked = searched(model, choices, every=False, baseline=baseline)
     found = [i for i in range(len(choices)) if i not in bounded]
@@ -96,7 +97,7 @@ def test_a_sure_model_is_asked_little() -> None:
 
 
 def test_log_probabilities_too_small_for_floats_still_have_an_order() -> None:
-    search = Search(tree([(1,), (2,), (3, 4)], end=END), every=False)
+    search = Search(tree([(1, 1), (2, 2), (3, 4)], end=END), every=False)
     search.take(0, [[-2000.0, -1990.0, -2100.0]])
     (number,) = search.wanted()
     search.take(number, [[-1.0]])

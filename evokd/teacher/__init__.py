@@ -91,7 +91,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Log-probabilities of the choices, in their order, end of turn included.
+    """Log-probabilities of the choices, in their order.
 
     Attributes:
         logprobs: nats, of the whole choice; less those of the baseline, where there is one. Empty
@@ -100,7 +100,7 @@ class Scored:
         tokens_out: tokens of the choices that were worked out.
         decoded: tokens that went through the model for this request, a shared prefix and a
             baseline counted once for the first request that needs it.
-        lengths: tokens of each choice, end of turn included.
+        lengths: tokens of each choice; with the end of the turn where one choice begins another.
         bounded: indices of the choices whose log-probability is only an upper bound; the same one
             for choices that begin alike and were not told apart.
     """

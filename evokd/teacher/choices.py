@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Tokens = tuple[int, ...]
 
@@ -43,7 +44,7 @@ class Tree:
 
     Attributes:
         branches: the root first, each one before those below it.
-        lengths: tokens of each choice, the end of the turn included.
+        lengths: tokens of each choice, the end of the turn included where it is needed.
         size: tokens to decode for all choices.
         deepest: tokens to decode for the longest choice.
         forks: tokens of all branches that have others below.
@@ -61,9 +62,13 @@ def tree(choices: Sequence[Sequence[int]], *, end: int | None) -> Tree:
 
     Args:
         choices: the tokens of each choice; at least one choice.
-        end: the token that ends a turn, added to each choice; None adds nothing.
+        end: the token that ends a turn. It is added to each choice where one is the beginning
+            of another, for then it tells them apart; elsewhere it would cost a token a choice to
+            learn what is certain. None adds nothing.
     """
-    whole = [tuple(choice) if end is None else (*choice, end) for choice in choices]
+    whole = [tuple(choice) for choice in choices]
+    if end is not None and _one_begins_another(whole):
+        whole = [(*choice, end) for choice in whole]
     branches: list[Branch] = []
     _grow(branches, whole, range(len(whole)), parent=-1, start=0, stop=0)
     return Tree(
@@ -73,6 +78,12 @@ def tree(choices: Sequence[Sequence[int]], *, end: int | None) -> Tree:
         deepest=max(b.depth + len(b.read) for b in branches),
         forks=sum(len(b.tokens) for b in branches if b.below),
     )
+
+
+def _one_begins_another(whole: Sequence[Tokens]) -> bool:
+    """Say whether a choice is empty, or the beginning of another."""
+    ordered = sorted(set(whole))  # what begins with a choice stands right behind it
+    return not all(ordered) or any(b[: len(a)] == a for a, b in pairwise(ordered))
 
 
 def _grow(
