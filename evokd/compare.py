@@ -138,9 +138,10 @@ def cell_task(
         changes["selection"]["by"] = "teacher"
     if contest.tokens is not None:
         changes["budget"] = {"tokens": contest.tokens}
-    if contest.tokens is not None and ARMS[arm].teacher:
-        changes["loop"]["rounds"] = max(task.loop.rounds, UNTIL_SPENT)
+    if contest.tokens is not None:  # an arm without a teacher makes `loop.rounds` of texts
         changes["selection"]["patience"] = UNTIL_SPENT
+        if ARMS[arm].teacher:
+            changes["loop"]["rounds"] = max(task.loop.rounds, UNTIL_SPENT)
     if contest.shots is not None:
         path = out / f"seed-{seed}.jsonl"
         out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from evokd.measured import Cost, Fit, Measured, Trial
 from evokd.planning import COVER_REPLY
 from evokd.task import Task, TaskData
 
-WRITING = {"cover", "blind cover", "paraphrases"}
+WRITING = {"cover", "even cover", "blind cover", "paraphrases"}
 FEEDBACK = {"mistakes", "confident mistakes"}
 """Parts of an arm that hold conversations; the pilot tries cover and mistakes."""
 LEAST_STEPS = 60  # of a training, as in `evokd.training`, which needs torch
@@ -78,7 +78,8 @@ def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
 def _conversations(task: Task, data: TaskData) -> tuple[int, int, int]:
     """Return those of the first round, and of a later one without and with feedback."""
     loop, labels = task.loop, len(task.names)
-    dev = 0 if selects_by_gold(task, data) else task.selection.texts
+    wanted = ARMS[loop.arm].teacher and not selects_by_gold(task, data)
+    dev = task.selection.texts if wanted else 0
     first = loop.cover if WRITING & {*arm_of(task, 0).parts} else 0
     parts = {*ARMS[loop.arm].parts}
     talks = loop.conversations if FEEDBACK & parts else 0

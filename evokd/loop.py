@@ -71,20 +71,28 @@ class Loop:
         return self._learner
 
     def run(self) -> None:
-        """Run the rounds that are left."""
+        """Run the rounds that are left; a loop that has ended stays so, whatever is dropped then."""
+        if self.ledger.stage("loop") is None:
+            self.ledger.finish_stage("loop", {"ended": self._rounds()})
+        self.clean()
+
+    def _rounds(self) -> str:
+        """Run rounds until there is a reason to end, and return it."""
         for number in range(self.task.loop.rounds + 1):
             if self.ledger.result(number) is None:
                 # A round that was begun is finished with what it has.
                 if self.ledger.plan(number) is None and (why := self.spent()):
-                    self.watch.note(f"{why}: the loop ends here")
-                    break
+                    return self._ended(why)
                 self.run_round(number)
             if self.is_flat():
-                self.watch.note("the dev score has not risen for long enough: the loop ends here")
-                break
+                return self._ended("the dev score has not risen for long enough")
             if self.is_dry(number):
-                break
-        self.clean()
+                return "the arm has nothing more to ask for"
+        return "all rounds are run"
+
+    def _ended(self, why: str) -> str:
+        self.watch.note(f"{why}: the loop ends here")
+        return why
 
     def run_round(self, number: int) -> None:
         """Run one round: plan, write, label, keep, test the student, and only then train it."""

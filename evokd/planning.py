@@ -5,6 +5,7 @@ A plan is plain JSON in the ledger:
     groups       feedback, as `Group.to_json`; `at_once` and `all_hard` say how to write after it
     report       lines on the weakest labels, shown before the feedback
     cover        conversations a label; `blind` without examples and with the label taken as asked
+    covered      conversations a label in the rounds before, so that the styles go on from there
     dev          conversations a label whose texts are all held out
     styles       in place of `prompts.STYLES`
     examples     texts a label that prompts may show
@@ -74,6 +75,8 @@ class Planner:
         for part in parts:
             made |= PLANNERS[part](self, made)
         made.pop("held out", None)
+        if made["cover"]:
+            made["covered"] = dict(_covered(self))
         return made
 
     @cached_property
@@ -102,14 +105,14 @@ class Planner:
 
     def report(self) -> list[str]:
         """Return what the teacher is told of the weakest labels."""
-        per_label = self.ledger.results()[-1]["dev"]["per_label"]
-        return report(per_label, self.tested(), kind_of(self.task))
+        return report(self.per_label, self.tested(), kind_of(self.task))
 
-
-def cover_plan(task: Task, data: TaskData, *, ledger: Ledger, dev: int) -> dict[str, Any]:
-    """Plan a first round that covers every label, `dev` texts a label of it to be held out."""
-    planner = Planner(task, data, ledger, 0, (), lambda texts: [])
-    return planner.plan(("cover",), dev=dev)
+    @property
+    def per_label(self) -> dict[str, Any]:
+        """The dev scores a label of the student so far; a round rolled back left none."""
+        scored: dict[str, Any] = [r for r in self.ledger.results() if not r["rolled_back"]][-1]
+        found: dict[str, Any] = scored["dev"]["per_label"]
+        return found
 
 
 def least_sure(
@@ -163,14 +166,23 @@ def _confident(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
 
 def _cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
     """The empty-wrong rule: conversations that no mistake fills go to the weakest labels."""
+    if planner.number == 0:
+        return _even_cover(planner, made)
+    of_label = planner.per_label
+    strength = {
+        name: of_label[name]["f1"] + 0.1 if of_label[name]["support"] else 1.0
+        for name in planner.task.names
+    }
+    return {"cover": _shares(planner, planner.conversations - len(made["groups"]), strength)}
+
+
+def _even_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
+    """No feedback at all: what the student can decides nothing."""
     task, loop = planner.task, planner.task.loop
     if planner.number == 0:
         count = -(-(loop.cover + made.get("held out", 0)) // COVER_REPLY)
         return {"cover": dict.fromkeys(task.names, count)}
-    spare = planner.conversations - len(made["groups"])
-    last = planner.ledger.results()[-1]["dev"]["per_label"]
-    strength = {name: last[name]["f1"] + 0.1 for name in task.names}
-    return {"cover": _shares(planner, spare, strength)}
+    return {"cover": _shares(planner, planner.conversations, dict.fromkeys(task.names, 1.0))}
 
 
 def _blind_cover(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +225,7 @@ PLANNERS: dict[str, Callable[[Planner, dict[str, Any]], dict[str, Any]]] = {
     "mistakes": _mistakes,
     "confident mistakes": _confident,
     "cover": _cover,
+    "even cover": _even_cover,
     "blind cover": _blind_cover,
     "paraphrases": _paraphrases,
     "edits": _edits,
@@ -228,7 +241,7 @@ def _shares(planner: Planner, count: int, strength: dict[str, float]) -> dict[st
     shares: Counter[str] = Counter()
 
     def having(name: str) -> float:
-        return (texts[name] + shares[name]) * strength[name]
+        return (texts[name] + COVER_REPLY * shares[name]) * strength[name]
 
     for _ in range(count):
         shares[min(task.names, key=having)] += 1
@@ -239,6 +252,14 @@ def _before(planner: Planner) -> int:
     """Return how many paraphrases earlier rounds have asked for."""
     plans = [planner.ledger.plan(n) or {} for n in range(planner.number)]
     return sum(len(plan.get("paraphrases", ())) for plan in plans)
+
+
+def _covered(planner: Planner) -> Counter[str]:
+    """Return the conversations a label that earlier rounds, and held-out texts, have had."""
+    made: Counter[str] = Counter()
+    for plan in (planner.ledger.plan(n) or {} for n in range(planner.number)):
+        made.update(plan.get("cover", {}))
+    return made
 
 
 def _examples(planner: Planner) -> dict[str, list[str]]:

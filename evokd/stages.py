@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Stages:
             self.ledger.finish_stage(name, done)
         return done
 
-    @property
+    @cached_property
     def loop(self) -> Loop:
         """The run's loop, as far as its ledger has come."""
         return Loop(

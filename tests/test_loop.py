@@ -19,6 +19,7 @@ from evokd.examples import Example
 from evokd.feedback import SHOW_WRONG
 from evokd.ledger import Ledger
 from evokd.loop import Loop
+from evokd.planning import COVER_REPLY
 from evokd.records import Row
 from evokd.task import load_data, load_task
 from evokd.teacher import Generate
@@ -148,10 +149,13 @@ def test_conversations_that_no_mistake_fills_go_to_the_weakest_labels(run: Run) 
     assert all(groups + cover == loop.conversations + loop.quota for groups, cover in counts)
     assert all(groups <= loop.conversations for groups, _ in counts)
     for number in range(1, len(run.plans)):
-        f1 = {n: s["f1"] for n, s in run.results[number - 1]["dev"]["per_label"].items()}
+        usable = [r for r in run.results[:number] if not r["rolled_back"]][-1]
+        strength = {
+            n: s["f1"] + 0.1 if s["support"] else 1.0 for n, s in usable["dev"]["per_label"].items()
+        }
         rows = [r for r in run.rows() if r.split == "train" and 0 <= r.round < number]
         texts = Counter(row.example.label for row in rows)
-        poorest = min(run.task.names, key=lambda n: texts[n] * (f1[n] + 0.1))
+        poorest = min(run.task.names, key=lambda n: texts[n] * strength[n])
         assert poorest in run.plans[number]["cover"]
 
 
@@ -162,7 +166,7 @@ def test_nothing_wrong_is_no_analysis(tmp_path: Path) -> None:
     calls = Calls(ledger, ScriptedTeacher)
     loop = Loop(task, data, ledger=ledger, calls=calls, learner=None, folder=tmp_path,
                 watch=Silent())  # fmt: skip
-    per_label = {n: {"f1": f} for n, f in zip(LABELS, (0.9, 0.2, 0.5), strict=True)}
+    per_label = {n: {"f1": f, "support": 5} for n, f in zip(LABELS, (0.9, 0.2, 0.5), strict=True)}
     ledger.set_plan(0, {})
     ledger.finish_round(0, {"round": 0, "dev": {"macro_f1": 1, "per_label": per_label},
                             "rolled_back": False})  # fmt: skip
@@ -177,7 +181,7 @@ def test_weak_labels_get_the_quota_first(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "run.db")
     loop = Loop(task, load_data(task), ledger=ledger, calls=Calls(ledger, None), learner=None,
                 folder=tmp_path, watch=Silent())  # fmt: skip
-    per_label = {n: {"f1": f} for n, f in zip(LABELS, (0.9, 0.2, 0.2), strict=True)}
+    per_label = {n: {"f1": f, "support": 5} for n, f in zip(LABELS, (0.9, 0.2, 0.2), strict=True)}
     ledger.set_plan(0, {})
     ledger.add_rows([Row(0, Example("a song", "music"), "train")])
     ledger.add_rows([Row(0, Example("wake me", "alarm"), "train")] * 2)
@@ -221,6 +225,16 @@ def test_the_static_arm_shows_no_feedback_and_asks_as_often(tmp_path: Path) -> N
         assert plan["groups"] == []
         assert sum(plan["cover"].values()) == loop.conversations + loop.quota
     assert all(result["weaknesses"] == [] for result in made.results)
+
+
+def test_no_score_decides_what_the_static_arm_covers(tmp_path: Path) -> None:
+    made = Run(tmp_path / "run", make_task(tmp_path / "task", loop={"arm": "static"}))
+    for number, plan in enumerate(made.plans[1:], 1):
+        rows = [r for r in made.rows() if r.split == "train" and 0 <= r.round < number]
+        having = Counter(row.example.label for row in rows)
+        for label in sorted(plan["cover"]):
+            others = [having[n] + COVER_REPLY * plan["cover"].get(n, 0) for n in made.task.names]
+            assert having[label] + COVER_REPLY * (plan["cover"][label] - 1) <= min(others)
 
 
 # -- a round's result -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from evokd.arms import ARMS
 from evokd.examples import Example
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
-from evokd.planning import Planner, cover_plan, least_sure
+from evokd.planning import Planner, least_sure
 from evokd.records import Prediction, Row
 from evokd.task import Task, load_data
 
@@ -63,13 +63,14 @@ def test_nothing_is_predicted_when_nothing_is_left(ledger: Ledger) -> None:
 
 def test_the_cover_holds_the_texts_of_the_dev_set_too(task: Task, ledger: Ledger) -> None:
     data = load_data(task)
-    bare, more = (cover_plan(task, data, ledger=ledger, dev=n)["cover"] for n in (0, 16))
+    planner = Planner(task, data, ledger, 0, (), even)
+    bare, more = (planner.plan(("cover",), dev=n)["cover"] for n in (0, 16))
     assert set(bare) == set(task.names)
     assert all(more[name] == bare[name] + 4 for name in task.names)
 
 
 def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledger: Ledger) -> None:
-    per_label = {name: {"f1": 1.0} for name in task.names}
+    per_label = {name: {"f1": 1.0, "support": 5} for name in task.names}
     ledger.set_plan(0, {})
     ledger.finish_round(0, {"round": 0, "dev": {"per_label": per_label}, "rolled_back": False})
     data = load_data(task)

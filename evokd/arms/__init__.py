@@ -35,6 +35,7 @@ PARTS: dict[str, Callable[[View], Proposed]] = {
     "mistakes": feedback_texts,
     "confident mistakes": feedback_texts,
     "cover": covered,
+    "even cover": covered,
     "blind cover": covered,
     "paraphrases": paraphrased,
     "edits": edited,
@@ -68,7 +69,8 @@ class Arm:
         return joined(PARTS[part](view) for part in self.parts)
 
 
-# static is the paper's static distillation (arXiv 2403.06414): the same prompts, no feedback. The
+# static is the paper's static distillation (arXiv 2403.06414): the same prompts, no feedback:
+# neither mistakes nor scores of the student decide what it asks. The
 # others are after PGKD (2411.05045), AugGPT (2302.13007), ZeroGen (2202.07922), SunGen (2205.12679)
 # and EDA (1901.11196); what each leaves out of its source stands where its part is.
 ARMS = {
@@ -79,7 +81,7 @@ ARMS = {
     ),
     "static": Arm(
         "covering every label",
-        ("cover", "pool"),
+        ("even cover", "random pool"),
         starts_by_init=True,
     ),
     "pgkd": Arm(

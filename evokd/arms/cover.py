@@ -41,7 +41,8 @@ def cover_requests(view: View) -> list[tuple[str, Generate]]:
     task = view.task
     styles = view.plan.get("styles") or STYLES
     shape = grammar.texts(SURPLUS * COVER_TEXTS)
-    cover = view.plan.get("cover", {})
+    cover, before = view.plan.get("cover", {}), view.plan.get("covered", {})
+    first = {label: derive(task.loop.seed, label) for label in cover}
     # Of every label in turn, so that a budget that ends here has covered them alike.
     for n in range(max(cover.values(), default=0)):
         for label in (name for name, count in cover.items() if n < count):
@@ -51,8 +52,8 @@ def cover_requests(view: View) -> list[tuple[str, Generate]]:
                 task.labels,
                 label=label,
                 count=COVER_TEXTS,
-                # Every style comes round before one comes again.
-                style=styles[(n + derive(task.loop.seed, label)) % len(styles)],
+                # Every style comes round before one comes again, from round to round.
+                style=styles[(before.get(label, 0) + n + first[label]) % len(styles)],
                 examples=() if view.plan.get("blind") else some(view.plan["examples"][label], pick),
                 kind=task.kind,
             )
