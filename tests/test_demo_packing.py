@@ -21,7 +21,7 @@ LENGTH = 1200
 @pytest.fixture(scope="module")
 def packer(tmp_path_factory: pytest.TempPathFactory) -> packing.Packer:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    packing.train_tokenizer(map(packing.plain, some_trees()), 800).save(str(path))
+    packing.train_tokenizer([packing.plain(tree) for tree in some_trees()], 1300).save(str(path))
     return packing.Packer(made_up_corpus(), path, rows=2, length=LENGTH, steps=3, seed=4)
 
 

@@ -28,11 +28,11 @@ ECHOES = 0.2
 """The share of the trees that only teach to copy."""
 
 
-def trees(corpus: Corpus, seed: int) -> Iterator[Tree]:
+def trees(corpus: Corpus, seed: int, among: Sequence[str] = tuple(MAKERS)) -> Iterator[Tree]:
     """Yield trees for ever; the same seed gives the same trees."""
     rng = random.Random(seed)
     while True:
-        yield make_tree(corpus, rng)
+        yield make_tree(corpus, rng, among=among)
 
 
 def make_tree(

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,7 +34,7 @@ from evokd.demo.training.corpus import read_rows
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.model import SHAPES, TinyLlama
 from evokd.demo.training.packing import EXACT, Batch, Packer, plain, train_tokenizer
-from evokd.demo.training.tagged import read_tagged
+from evokd.demo.training.tagged import inventories, read_tagged
 
 WARM, COOL = 50, 0.4
 ENDLESS = 1_000_000
@@ -132,9 +133,21 @@ def prepare_tokenizer(args: argparse.Namespace, corpus: Corpus) -> Path:
     if args.start and not path.exists():
         shutil.copyfile(args.start / "tokenizer.json", path)
     if not path.exists():
-        sample = islice(trees(corpus, args.seed), 4000)
-        train_tokenizer(map(plain, sample), SHAPES[args.shape].vocabulary).save(str(path))
+        sample = [plain(tree) for tree in islice(trees(corpus, args.seed, args.kinds), 2500)]
+        size = SHAPES[args.shape].vocabulary
+        train_tokenizer(sample, size, apart=copied_words(corpus)).save(str(path))
     return path
+
+
+def copied_words(corpus: Corpus) -> set[str]:
+    """Return the words with which entities begin, but those that seldom do, and types' words."""
+    first, words = Counter[str](), Counter[str]()
+    for row in corpus.tagged:
+        words.update(row.text.split())
+        first.update(piece.split()[0] for piece, label in row.pieces if label)
+    named = {part for types in inventories().values() for t in types for n in t.names
+             for part in n.split("_")}  # fmt: skip
+    return named | {word for word, count in first.items() if count > 0.05 * words[word]}
 
 
 def make_optimisers(model: nn.Module, *, scale: float = 1.0) -> list[torch.optim.Optimizer]:
