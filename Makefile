@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: make demo, make test. Needs Python 3.11+, make, gcc and cmake.
+# Two commands on a fresh machine: make demo, make test. Needs Python 3.11+, make, gcc, g++ and cmake.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ demo: $(STAMP) ## Distil the built-in task with the built-in teacher (at most 5 
 test: $(STAMP) ## Run the default tests, two at a time (under 5 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(STAMP) ## Run the long tests too
+test-slow: $(STAMP) ## Run the tests marked slow, and only them
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 test-gpu: $(STAMP) ## Run the tests that need CUDA
@@ -60,7 +60,7 @@ bench: $(STAMP) ## Measure training speed and latency (after make demo)
 	$(BIN)/python -m benchmarks.latency --student $(STUDENT)
 
 demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder [START=folder] (hours on 2 cores)
-	@test -n "$(DATA)" || { echo "give DATA=, the folder of the public data sets (see evokd/demo/teacher.md)"; exit 1; }
+	@test -n "$(DATA)" || { echo "give DATA=, the folder of the public data sets (see CONTRIBUTING.md)"; exit 1; }
 	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING) $(if $(START),--start $(START))
 	$(BIN)/python -m evokd.demo.training.to_gguf --out $(TRAINING)
 	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --json $(TRAINING)/fitness.json

@@ -152,3 +152,31 @@ def test_ctrl_c_says_that_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr
+
+
+def _noted(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """Return what a run says before its work begins."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evokd.run.run_task", interrupted)
+    return CliRunner().invoke(app, arguments).stdout
+
+
+def test_the_built_in_teacher_of_another_task_is_noted(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = _noted(monkeypatch, "run", "task.yaml", "--set", "teacher.model=demo")
+    (line,) = [line for line in said.splitlines() if "built-in teacher" in line]
+    assert "teacher.model" in line
+    assert "built-in teacher" not in _noted(monkeypatch, "run", "task.yaml")
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["run", str(ROOT / "evokd/demo/task.yaml")]])
+def test_the_built_in_teacher_of_the_demo_is_not(
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    said = _noted(monkeypatch, *arguments)
+    assert "task demo: 9 labels" in said
+    assert "built-in teacher" not in said

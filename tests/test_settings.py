@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,6 +33,19 @@ def test_a_group_is_small_documented_and_has_defaults(group: type[Group]) -> Non
     assert 1 <= len(group.model_fields) <= 12
     assert all(field.description for field in group.model_fields.values())
     assert group() == group.model_validate(group().model_dump())
+
+
+def test_every_setting_stands_in_the_readme_with_its_default() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in readme.splitlines() if line.count(" | ") == 2]
+    shown: dict[str, str] = {}
+    for keys, defaults, _ in rows:
+        shown |= zip(keys.removeprefix("| ").split(", "), defaults.split(", "), strict=False)
+    for group in GROUPS:
+        name = group.__name__.removesuffix("Settings").lower()
+        for key, field in group.model_fields.items():
+            usual = "no cap" if field.default is None else json.dumps(field.default).strip('"')
+            assert shown.get(f"`{name}.{key}`") == usual, (name, key)
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -17,14 +17,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Grow a small text classifier from a few examples and a local language model.
+    help="""Grow a small text classifier or entity tagger from a few examples and a language model.
 
-A llama.cpp **teacher** analyses what the small **student** gets wrong, writes new texts and labels
-them; the student trains on them, round after round. The final student is exported to ONNX, made
-INT8 unless that hurts, timed against the teacher, and served over HTTP.
+A **teacher** (llama.cpp, or a server) analyses what the small **student** gets wrong, writes new
+texts and labels them; the student trains on them, round after round. The final student is exported
+to ONNX, made INT8 unless that hurts, timed against the teacher, and served over HTTP.
 
-Start with `evokd demo --out runs/demo`, then `evokd init my/` and `evokd run my/task.yaml`.
-Nothing leaves this machine.""",
+Start with `evokd demo --out runs/demo`, then `evokd init my/`, edit what it wrote, and
+`evokd run my/task.yaml`. With a local model nothing leaves this machine.""",
 )
 distil.register(app)
 use.register(app)

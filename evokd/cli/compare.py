@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    task: Annotated[Path, typer.Argument(metavar="TASK.YAML", help="It needs gold test texts.")],
+    task: Annotated[
+        Path, typer.Argument(metavar="TASK.YAML", help="Needs data.test, else data.dev.")
+    ],
     arms: Annotated[
         str, typer.Option("--arms", help="Names with commas; the first against each other one.")
     ] = "evokd,static",
@@ -26,7 +28,7 @@ def compare(
         typer.Option("--shots", min=1, help="Seed examples a label, drawn by each run's seed."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the runs. What is there stays.")
+        Path | None, typer.Option("--out", "-o", help="Folder of the runs, else runs/compare-NAME.")
     ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Replace a setting of the task; repeatable.")
@@ -35,12 +37,14 @@ def compare(
     """Run a task by several arms and seeds at the same budget, and say whether feedback paid.
 
     Each arm with each seed is a run of its own, up to the final student, scored on your **test**
-    texts (else on dev, which then decides nothing). Every pair gets a bootstrap interval of its
-    difference, paired over the seeds. `compare.html` is the picture, `compare.json` the record.
+    texts; where there are none on dev, which then decides nothing. The first arm gets a bootstrap
+    interval of its difference to each other arm, paired over the seeds. `compare.html` is the
+    picture, `compare.json` the record.
 
         evokd compare my/task.yaml --arms evokd,static --seeds 5 --budget-tokens 200000
 
-    The same command after Ctrl-C goes on; with more seeds or arms it runs what is missing.
+    The same command after Ctrl-C goes on; with more seeds or arms it runs what is missing. Other
+    settings or data need another folder.
     """
     from evokd.cli.live import Live
     from evokd.compare import Contest

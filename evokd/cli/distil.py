@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,14 @@ import typer
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The run's folder. If it is there already, the run goes on."),
+    typer.Option(
+        "--out",
+        "-o",
+        help="The run's folder, else runs/NAME. A run that is there goes on; one that was begun"
+        " with other settings or data is refused: give a new folder.",
+    ),
 ]
+STRANGER = "the built-in teacher knows voice assistant requests only: see teacher.model"
 
 Set = Annotated[
     list[str] | None,
@@ -66,11 +73,17 @@ def _run(task: Any, out: Path) -> None:
     try:
         with Live() as watch:
             watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
+            if task.teacher.model == "demo" and not _built_in(task.data.seed):
+                watch.note(STRANGER)
             summary = run_task(task, out, watch=watch)
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
     show_summary(summary, out)
+
+
+def _built_in(file: Path) -> bool:
+    return file.resolve().is_relative_to(Path(str(resources.files("evokd.demo"))).resolve())
 
 
 def init(
@@ -99,7 +112,7 @@ def init(
         raise typer.BadParameter("give a folder, for example: evokd init my/")
     for path in write_sample(folder, kind.value):
         typer.echo(f"wrote {path}")
-    typer.echo(f"edit them, then: evokd run {folder / 'task.yaml'}")
+    typer.echo(f"edit them (labels, seeds, teacher), then: evokd plan {folder / 'task.yaml'}")
 
 
 def replay(

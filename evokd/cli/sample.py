@@ -106,20 +106,20 @@ REST = """\
 
 data:
   seed: seed.jsonl            # one example a label can be enough; more are better
-  # unlabeled: mails.jsonl    # real texts without labels: {"text": ...} a line
+  # unlabeled: mails.jsonl    # real texts without labels, {"text": ...} a line, for the teacher to label
   # dev: dev.jsonl            # labelled texts that decide which round is kept
   # test: test.jsonl          # labelled texts for the report alone; they never reach a prompt
 
 teacher:
-{teacher}  # context: 8192
+{teacher}  # context: 8192             # tokens for the prompts and replies of all conversations together
 
 student:
-  model: minilm               # or the folder of any encoder
+  model: minilm               # or the folder of an encoder, its weights as *.safetensors; or a hub id
 
 loop:
   rounds: 6                   # rounds of feedback
-  hard: 4                     # texts asked for that the student should get wrong
-  easy: 2                     # and right, so that it does not forget
+  hard: 4                     # texts a conversation (at most 8 a round) that the student should get wrong
+  easy: 2                     # and right, so that it does not forget; also a conversation
   cover: 40                   # texts a label before the first feedback
 
 # budget: {tokens: 300000}    # the loop stops there, cleanly; also: minutes, examples (kept texts)

@@ -138,7 +138,12 @@ def export(
 def bench(
     student: Student,
     teacher: Annotated[
-        str, typer.Option("--teacher", help="'demo' or a GGUF file to compare with.")
+        str,
+        typer.Option(
+            "--teacher",
+            help="A GGUF file, or what else teacher.model may say. Name your run's own: a run does"
+            " not record where it lay.",
+        ),
     ] = "demo",
     texts: Annotated[
         Path | None, typer.Option("--texts", help="Texts to time on; else the run's own.")
