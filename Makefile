@@ -7,6 +7,8 @@ DATA ?=
 STUDENT ?= runs/demo/student
 TRAINING ?= runs/demo-teacher
 START ?=
+KINDS ?= classification multilabel ner
+NAME ?= demo
 STAMP := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 
@@ -59,12 +61,12 @@ bench: $(STAMP) ## Measure training speed and latency (after make demo)
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.latency --student $(STUDENT)
 
-demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder [START=folder] (hours on 2 cores)
+demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DATA=folder [START=folder] [KINDS=ner NAME=demo-slots] (hours)
 	@test -n "$(DATA)" || { echo "give DATA=, the folder of the public data sets (see CONTRIBUTING.md)"; exit 1; }
-	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING) $(if $(START),--start $(START))
+	$(BIN)/python -m evokd.demo.training.train --data $(DATA) --out $(TRAINING) --kinds $(KINDS) $(if $(START),--start $(START))
 	$(BIN)/python -m evokd.demo.training.to_gguf --out $(TRAINING)
-	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --json $(TRAINING)/fitness.json
-	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING)
+	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --kinds $(KINDS) --json $(TRAINING)/fitness.json
+	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING) --name $(NAME)
 
 clean: ## Remove the environment, runs and caches
 	rm -rf $(VENV) .venv-transformers5 runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

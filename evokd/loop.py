@@ -71,7 +71,7 @@ class Loop:
         return self._learner
 
     def run(self) -> None:
-        """Run the rounds that are left; a loop that has ended stays so, whatever is dropped then."""
+        """Run the rounds that are left; a loop that has ended stays ended."""
         if self.ledger.stage("loop") is None:
             self.ledger.finish_stage("loop", {"ended": self._rounds()})
         self.clean()
@@ -303,4 +303,5 @@ class Loop:
     def _sure(self) -> list[Example]:
         if not self.task.method.demonstrations:
             return []
-        return sure([*self.data.seed, *(r.example for r in self.ledger.rows(split="train"))])
+        kept = [r.example for r in self.ledger.rows(split="train")]
+        return sure([*self.data.seed, *kept], self.task)

@@ -16,13 +16,14 @@ from typing import Any
 
 from evokd import prompts
 from evokd.calls import Calls
+from evokd.demo import TEACHERS
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger, open_read_only
 from evokd.replay import recorded_task
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
-from evokd.task import Task, TaskData, demo_kinds, load_data
+from evokd.task import Task, TaskData, embedded_kinds, load_data
 from evokd.teacher import Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 
@@ -126,10 +127,13 @@ def check_models(task: Task) -> None:
     """Refuse a teacher or student weights that cannot be used, before anything is made."""
     from evokd.weights import find_weights
 
-    if task.teacher.model == "demo" and task.kind not in demo_kinds():
+    model = task.teacher.model
+    if model in TEACHERS and task.kind not in embedded_kinds(model):
+        others = [name for name in TEACHERS if task.kind in embedded_kinds(name)]
+        own = f" or, for voice assistants, {others[0]}" if others else ""
         raise InputError(
-            f"the built-in teacher knows no task of kind {task.kind}",
-            "give an instruct model as a GGUF file: teacher: {model: path/to/model.gguf}",
+            f"the built-in teacher {model} knows no task of kind {task.kind}",
+            f"teacher.model: an instruct model as a GGUF file{own}",
         )
     check_teacher(task.teacher)
     find_weights(task.student.model)

@@ -166,7 +166,10 @@ class MethodSettings(Group):
         False, description="show how well each of the weakest labels does (PGKD's report)"
     )
     demonstrations: int = Field(
-        0, ge=0, le=16, description="like labelled texts shown where a text is labelled (LLMaAA)"
+        0,
+        ge=0,
+        le=16,
+        description="like labelled texts shown where a text is labelled (LLMaAA); not of multilabel",
     )
     attributes: bool = Field(
         False,
@@ -176,7 +179,8 @@ class MethodSettings(Group):
     noise: Literal["none", "mixture", "out-of-fold"] = Field(
         "none",
         description="drop texts whose label is likely wrong before the final training: by two"
-        " components of the losses (FreeAL) or by students that did not see them",
+        " components of the losses (FreeAL) or by students that did not see them; not with training:"
+        " sequential, which has none",
     )
 
 

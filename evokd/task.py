@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from evokd.answers import names_in
+from evokd.demo import TEACHERS
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats import read_examples, read_texts
@@ -101,12 +102,19 @@ class Task(Group):
         return self
 
     @model_validator(mode="after")
-    def _made_for_its_kind(self) -> Task:
-        """Layers and words are dropped where texts are sorted, and texts rejected of one label."""
+    def _does_something(self) -> Task:
+        """Layers and words are dropped where texts are sorted, and texts rejected of one label.
+
+        A yes or no has no like answers; training in sequence ends without a final training.
+        """
         if self.kind == "ner" and (self.student.layers or self.student.words):
             raise ValueError("student.layers and student.words do not fit kind: ner")
         if self.kind != "classification" and self.export.reject:
             raise ValueError(f"export.reject does not fit kind: {self.kind}")
+        if self.kind == "multilabel" and self.method.demonstrations:
+            raise ValueError("method.demonstrations does not fit kind: multilabel")
+        if self.method.noise != "none" and self.loop.training == "sequential":
+            raise ValueError("method.noise does not fit loop.training: sequential")
         return self
 
     @property
@@ -171,7 +179,7 @@ def _located(task: Task, folder: Path) -> Task:
     """Return the task with its paths made relative to the working folder."""
     found = {name: folder / p for name, p in task.data if p is not None}
     teacher = task.teacher
-    named = teacher.model == "demo" or teacher.model.startswith("hf:") or teacher.remote
+    named = teacher.model in TEACHERS or teacher.model.startswith("hf:") or teacher.remote
     if not named and not Path(teacher.model).expanduser().is_absolute():
         teacher = teacher.model_copy(update={"model": str(folder / teacher.model)})
     student = task.student
@@ -284,8 +292,12 @@ def demo_task(changes: Sequence[str] = (), *, name: str = "intents") -> Task:
     return load_task((folder if name == "intents" else folder / name) / "task.yaml", changes)
 
 
-def demo_kinds() -> list[str]:
-    """Return the kinds of task that the embedded teacher was trained for, as its card says."""
-    card = json.loads(resources.files("evokd.demo").joinpath("teacher.json").read_text("utf-8"))
+def embedded_kinds(teacher: str) -> list[str]:
+    """Return the kinds of task that an embedded teacher was trained for, as its card says.
+
+    Args:
+        teacher: of `evokd.demo.TEACHERS`.
+    """
+    card = json.loads((TEACHERS[teacher] / "teacher.json").read_text("utf-8"))
     kinds: list[str] = card.get("kinds", ["classification"])
     return kinds

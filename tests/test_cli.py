@@ -113,7 +113,7 @@ def test_init_writes_a_sample_of_every_kind(home: Path, evokd_: Evokd, kind: str
     assert task.kind == kind
     if kind != "classification":
         refused = evokd_("run", "my/new/task.yaml", "--set", "teacher.model=demo")
-        is_refused(refused, f"the built-in teacher knows no task of kind {kind}")
+        is_refused(refused, f"the built-in teacher demo knows no task of kind {kind}")
     data = load_data(task)
     assert {n for e in data.seed for n in names_in(e.label, task.kind)} == {*task.labels}
     if kind == "ner":

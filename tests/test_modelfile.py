@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ def test_a_whole_file_is_found(whole: Path) -> None:
 
 
 def test_demo_is_the_packaged_file(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modelfile, "DEMO", whole)
-    assert find_model("demo") == whole
-    monkeypatch.setattr(modelfile, "DEMO", whole.with_name("gone.gguf"))
-    with pytest.raises(TeacherError, match=r"gone\.gguf") as caught:
+    packaged = shutil.copy(whole, whole.with_name("teacher.gguf"))
+    monkeypatch.setitem(modelfile.TEACHERS, "demo", whole.parent)
+    assert find_model("demo") == Path(packaged)
+    Path(packaged).unlink()
+    with pytest.raises(TeacherError, match=r"teacher\.gguf") as caught:
         find_model("demo")
     assert "demo-teacher" in caught.value.hint
 

@@ -1,1 +1,6 @@
-"""The embedded default: a task, its hand-written texts, and a tiny teacher with its card."""
+"""The embedded default: tasks, their hand-written texts, and tiny teachers with their cards."""
+
+from pathlib import Path
+
+TEACHERS = {"demo": Path(__file__).parent}
+"""The teachers that ship with evokd, by name -> the folder of `teacher.gguf` and its card."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT
 
+from evokd.demo import TEACHERS
 from evokd.errors import TeacherError
 
-DEMO = Path(__file__).parent.parent / "demo" / "teacher.gguf"
 AGAIN = "copy or download the file again"
 SPLIT = re.compile(r"(.+)-(\d{5})-of-(?!0{5})(\d{5})\.gguf")
 SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # type -> bytes
@@ -28,8 +28,8 @@ def find_model(name: str) -> Path:
     """Return the path of a model file that is a GGUF and whole; of a split one, the first part.
 
     Args:
-        name: "demo" for the teacher that ships with evokd, hf:owner/repo:pattern.gguf for one
-            from the hub, or else a path.
+        name: of a teacher that ships with evokd (`evokd.demo.TEACHERS`),
+            hf:owner/repo:pattern.gguf for one from the hub, or else a path.
 
     Raises:
         TeacherError: when there is no such file, it is not a GGUF file, or it is cut off.
@@ -67,10 +67,10 @@ def sha256(path: Path) -> str:
 
 
 def _located(name: str) -> Path:
-    path = DEMO if name == "demo" else Path(name).expanduser()
+    path = TEACHERS[name] / "teacher.gguf" if name in TEACHERS else Path(name).expanduser()
     if not path.exists():
         hint = "install evokd from a wheel, or make it: make demo-teacher"
-        if name != "demo":
+        if name not in TEACHERS:
             hint = "teacher.model is demo, the path of a GGUF file or hf:owner/repo:pattern.gguf"
         raise TeacherError(f"{path}: no such model file", hint)
     if not path.is_file():

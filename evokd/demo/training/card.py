@@ -1,9 +1,9 @@
 """Ship a trained teacher: its GGUF goes into the package, with a card and its texts' hashes.
 
-    python -m evokd.demo.training.card --data DIR --out DIR
+    python -m evokd.demo.training.card --data DIR --out DIR [--name demo-slots]
 
-Refuses a teacher whose label agreement on half B (seen labels) is not above the shipped one's,
-unless --force is given.
+Refuses a teacher that is no better than the shipped one on half B (agreement on seen labels, or
+strict F1 of entities), unless --force is given.
 """
 
 from __future__ import annotations
@@ -14,30 +14,19 @@ import json
 import shutil
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+
 from evokd import prompts
+from evokd.demo import TEACHERS
 from evokd.demo.training.corpus import TRAINED, held_out, read_rows, resource
 from evokd.demo.training.model import SHAPES, TinyLlama
 from evokd.demo.training.tagged import read_tagged
 from evokd.examples import normalise
-
-CAN = """\
-- Requests to voice assistants and similar short English commands and questions: it writes new
-  ones for a label it gets with a definition, names what a student confuses, writes for that, and
-  gives the probability of every label, or of yes and no for each.
-- Label names and definitions that it has never seen, as far as the table shows.
-- Entities in such requests (names of songs, artists and playlists, times, places, food), held to
-  the words of the text by a grammar, as well as the table shows."""
-CANNOT = """\
-- Anything else: other languages, long texts, knowledge, sentiment, conversation. Entities in
-  sentences of an encyclopedia or of social media were tried: see how little came of it.
-- It learned to speak from about 25,000 short texts: what it writes has odd names and half sense.
-- Its words about weaknesses follow a few patterns: what is missed or taken for what, with words
-  from the mistakes."""
 
 
 def main() -> None:
@@ -45,29 +34,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Ship the trained teacher in the package.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--name", choices=sorted(TEACHERS), default="demo", help="which to replace")
     parser.add_argument("--force", action="store_true", help="ship it although it is no better")
     args = parser.parse_args()
-    package = Path(str(resources.files("evokd.demo")))
+    package = TEACHERS[args.name]
     record = describe(args.out)
     shipped = package / "teacher.json"
     if shipped.exists() and not args.force:
         old = json.loads(shipped.read_text())
-        if agreement(record) <= agreement(old):
-            sys.exit(f"not shipped: {agreement(record):.3f} is no better than {agreement(old):.3f}")
-    rows, _ = read_rows(args.data)
-    tagged, _ = read_tagged(args.data)
-    taught = [r.text for r in rows if r.half == "A" and is_taught(r.source, r.label)]
-    taught += [r.text for r in tagged if r.half == "A"]
-    (package / "teacher_texts.bin").write_bytes(hashes(taught))
+        if merit(record) <= merit(old):
+            sys.exit(f"not shipped: {merit(record):.3f} is no better than {merit(old):.3f}")
+    (package / "teacher_texts.bin").write_bytes(hashes(taught_texts(args.data, record["kinds"])))
     shutil.copyfile(args.out / "teacher.gguf", package / "teacher.gguf")
     (package / "teacher.md").write_text(card(record), encoding="utf-8")
     shipped.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"shipped {package / 'teacher.gguf'}")
 
 
-def agreement(record: dict[str, Any]) -> float:
+def merit(record: dict[str, Any]) -> float:
     """Return the figure by which teachers are compared."""
-    return float(record["fitness"]["groups"]["seen labels"]["label_agreement"])
+    fitness = record["fitness"]
+    if "classification" in record.get("kinds", ["classification"]):
+        return float(fitness["groups"]["seen labels"]["label_agreement"])
+    return float(fitness["entities"]["snips"]["entity_f1"])
+
+
+def taught_texts(data: Path, kinds: Sequence[str]) -> list[str]:
+    """Return the texts that a teacher of these kinds may have learned from."""
+    rows, _ = read_rows(data)
+    if "ner" not in kinds:
+        return [r.text for r in rows if r.half == "A" and is_taught(r.source, r.label)]
+    tagged, _ = read_tagged(data)  # and the echoes are of any text
+    texts = [(row.text, row.half) for row in rows] + [(row.text, row.half) for row in tagged]
+    return [text for text, half in texts if half == "A"]
 
 
 def is_taught(source: str, label: str) -> bool:
@@ -95,6 +94,7 @@ def describe(out: Path) -> dict[str, Any]:
     model = out / "teacher.gguf"
     return {
         "prompt_version": prompts.VERSION,
+        "kinds": recipe.get("kinds", ["classification"]),
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "bytes": model.stat().st_size,
         "quantisation": "Q8_0",
@@ -107,63 +107,10 @@ def describe(out: Path) -> dict[str, Any]:
 
 def card(record: dict[str, Any]) -> str:
     """Return the card as Markdown."""
-    recipe, fitness = record["recipe"], record["fitness"]
-    removed = fitness["rows"]["removed"]
-    return f"""\
-# evokd-demo-teacher
-
-A Llama-architecture model trained from scratch to be the teacher of evokd's demo. It answers the
-prompts of `evokd/prompts.py`, version {record["prompt_version"]}, and nothing else.
-
-- **File**: `teacher.gguf`, {record["bytes"] / 1e6:.1f} MB, {record["quantisation"]}, \
-{record["parameters"] / 1e6:.2f} M parameters, sha256 `{record["sha256"]}`
-- **Shape**: {", ".join(f"{k} {v}" for k, v in record["shape"].items())}; byte-level BPE, ChatML
-- **Licence**: Apache-2.0; the data's attributions stand in NOTICE
-
-## Data
-
-The train files of snips (CC0), clinc150 (CC BY 3.0) and massive en-US (CC BY 4.0), and, with
-their entities, of snips, wnut17 and wikigold (both CC BY 4.0), after {removed:,} rows that equal
-or nearly equal (3-gram Jaccard >= 0.8, normalised) a dev or test text of any set, or a text of the
-demo, were removed. Half A of the rows, by text hash, was learned; half B measured below. One label
-in five of clinc150 and massive, and all of banking77, were never seen. `teacher_texts.bin` holds a
-4-byte hash of every text it learned from.
-
-## Recipe
-
-Conversations made from labelled texts (`training/conversations.py`), packed as trees with one head
-for many conversations (`training/packing.py`), Muon and AdamW; quantised by llama.cpp.
-
-{_history(recipe)}
-
-`make demo-teacher DATA=...` trains one anew on all of it, from nothing;
-`make demo-teacher DATA=... START=folder` goes on from a finished training.
-
-## What it can do
-
-{CAN}
-
-## What it cannot do
-
-{CANNOT}
-
-## Measured
-
-Tasks of up to 10 labels drawn from half B, with readable names and definitions; texts it never saw.
-
-{_fitness_table(fitness)}
-
-Entities of half B, strict: words and type must both be right. `snips` has the types of the demo's
-task, the others all of theirs.
-
-{_table("entities", fitness["entities"])}
-
-Yes or no for each of some classes, on texts that join up to three.
-
-{_table("multilabel", {"joined texts": fitness["multilabel"]})}
-
-Made by `python -m evokd.demo.training.fitness`. Speeds are of the machine at hand.
-"""
+    source = resources.files("evokd.demo.training").joinpath("card.md.j2").read_text("utf-8")
+    page = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters["table"] = _table
+    return page.from_string(source).render(history=_history(record["recipe"]), **record) + "\n"
 
 
 def _history(recipe: dict[str, Any]) -> str:
@@ -173,19 +120,17 @@ def _history(recipe: dict[str, Any]) -> str:
     line = f"- {steps:,} steps of {rows} x {length} tokens ({tokens:.1f} M), seed {recipe['seed']}"
     if "start" not in recipe:
         return f"{line}, from nothing.{_remark(recipe)}"
-    before = _history(recipe["start"])
-    return f"{before}\n{line}, going on from there at half the learning rates.{_remark(recipe)}"
+    before, rate = _history(recipe["start"]), recipe.get("rate", 0.5)
+    return (
+        f"{before}\n{line}, going on from there at {rate} of the learning rates.{_remark(recipe)}"
+    )
 
 
 def _remark(recipe: dict[str, Any]) -> str:
     return f" {recipe['remark']}" if "remark" in recipe else ""
 
 
-def _fitness_table(fitness: dict[str, Any]) -> str:
-    return _table("on half B", fitness["groups"])
-
-
-def _table(title: str, columns: dict[str, dict[str, float]]) -> str:
+def _table(columns: dict[str, dict[str, float]], title: str) -> str:
     """Return name -> measure -> value as a table, a row a measure."""
     rows = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for measure in next(iter(columns.values())):

@@ -20,6 +20,7 @@ from typing import Any
 
 from evokd import prompts
 from evokd.curate import Known, curate
+from evokd.demo.training.conversations import MAKERS
 from evokd.demo.training.corpus import Label, Row, fine_labels, read_rows, resource
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.fitness_kinds import applies_figures, entity_figures
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tasks", type=int, default=12, help="tasks drawn for each group")
     parser.add_argument("--texts", type=int, default=120, help="texts of each tagged set")
+    parser.add_argument("--kinds", nargs="+", choices=sorted(MAKERS), default=sorted(MAKERS))
     args = parser.parse_args()
     from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
 
@@ -61,9 +63,13 @@ def main() -> None:
     checked = Corpus(rows, tagged, part="B")
     settings = TeacherSettings(model=args.model)
     with LlamaCppTeacher(find_model(args.model), settings) as teacher:
-        measured = measure(teacher, rows, args.tasks)
-        measured["entities"] = entity_figures(teacher, checked, args.texts)
-        measured["multilabel"] = applies_figures(teacher, checked, args.tasks)
+        measured: dict[str, Any] = {}
+        if "classification" in args.kinds:
+            measured |= measure(teacher, rows, args.tasks)
+        if "ner" in args.kinds:
+            measured["entities"] = entity_figures(teacher, checked, args.texts)
+        if "multilabel" in args.kinds:
+            measured["multilabel"] = applies_figures(teacher, checked, args.tasks)
     measured["rows"] = {"used": len(rows) + len(tagged), "removed": removed + more}
     text = json.dumps(measured, indent=2)
     print(text)
