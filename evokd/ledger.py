@@ -13,7 +13,6 @@ records. Knows no teacher, no student and no prompts: it stores what they give i
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
 import time
@@ -25,25 +24,9 @@ from typing import Any
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.records import Call, Prediction, Row, Split
+from evokd.rundb import connect, lock, open_read_only
 
 FORMAT = 1
-TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS calls (
-    key TEXT PRIMARY KEY, scope TEXT NOT NULL, kind TEXT NOT NULL, request TEXT NOT NULL,
-    reply TEXT, tokens_in INTEGER, tokens_out INTEGER, decoded INTEGER);
-CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope);
-CREATE TABLE IF NOT EXISTS examples (
-    number INTEGER PRIMARY KEY, round INTEGER NOT NULL, text TEXT NOT NULL, label TEXT,
-    soft TEXT NOT NULL, origin TEXT NOT NULL, split TEXT, reason TEXT, call TEXT, source TEXT);
-CREATE INDEX IF NOT EXISTS examples_by_round ON examples (round);
-CREATE TABLE IF NOT EXISTS predictions (
-    example INTEGER PRIMARY KEY REFERENCES examples (number), predicted TEXT NOT NULL,
-    confidence REAL NOT NULL, margin REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS rounds (number INTEGER PRIMARY KEY, plan TEXT NOT NULL, result TEXT);
-CREATE TABLE IF NOT EXISTS stages (name TEXT PRIMARY KEY, result TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS attempts (number INTEGER PRIMARY KEY, began REAL, seen REAL);
-"""
 
 
 @contextmanager
@@ -62,13 +45,6 @@ def reading(path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a database without its lock and without making a file."""
-    # Reading a database in WAL mode makes files beside it; without a log nothing needs them.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None)
-
-
 class Ledger:
     """An open run.db. One process at a time; every method commits what it writes.
 
@@ -81,18 +57,12 @@ class Ledger:
     ) -> None:
         self.path = path
         self.clock = clock
-        self._lock = _lock(path)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._lock = lock(path)
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(TABLES)
-        except sqlite3.DatabaseError as broken:
-            self._db.close()
+            self._db = connect(path)
+        except InputError:
             self._lock.close()
-            raise InputError(
-                f"{path}: not a ledger ({broken})", "start again in another folder"
-            ) from broken
+            raise
         if self.meta("format") is None:
             self.set_meta("format", FORMAT)
         self._attempt: int | None = None
@@ -336,19 +306,6 @@ class Ledger:
 
 def _trains(row: Row) -> bool:
     return row.split == "train" or row.reason in ("round rolled back", "likely mislabelled")
-
-
-def _lock(path: Path) -> Any:
-    """Hold the run for this process; two at once would interleave their rounds."""
-    handle = path.with_suffix(".lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise InputError(
-            f"{path.parent}: another evokd is at work here", "wait for it, or use another --out"
-        ) from None
-    return handle
 
 
 def _dump(value: object) -> str:

@@ -19,8 +19,9 @@ from evokd.calls import Calls
 from evokd.demo import TEACHERS
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
-from evokd.ledger import Ledger, open_read_only
+from evokd.ledger import Ledger
 from evokd.replay import recorded_task
+from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
 from evokd.task import Task, TaskData, embedded_kinds, load_data

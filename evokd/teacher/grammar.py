@@ -1,23 +1,23 @@
 """What a reply may look like, as a GBNF for llama.cpp: one of some texts, or JSON of one shape.
 
-Pure functions. Every grammar here is deterministic (at most one way to go on from any letter), so
-that following it costs the same at any length. JSON strings hold any text but raw control
-characters, with JSON's escapes; none is empty or begins with a blank or a comma, or else a quote
-too many would make texts of what stands between texts. Blanks between the parts are bounded; how
-long a string grows is the business of `Generate.max_tokens`.
+Pure functions. All grammars but that of `spans_of` are deterministic (at most one way to go on from
+any letter), so that following them costs the same at any length; a word that a text has more than
+once, `spans_of` follows at all its places, until what comes next tells them apart. JSON strings
+hold any text but raw control characters, with JSON's escapes; none is empty or begins with a blank
+or a comma, or else a quote too many would make texts of what stands between texts. Blanks between
+the parts are bounded; how long a string grows is the business of `Generate.max_tokens`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from os.path import commonprefix
 
+from evokd.pieces import pieces, says_twice
+
 MOST = 1000  # repetitions that llama.cpp counts, with others around them
-UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-"""Letters of Thai, Lao, Burmese, Khmer, kana and Han: scripts without blanks between words."""
 BLANK = r'blank ::= " "? | "\n" [ \t]{0,8}'
 STRING = r"""
 string ::= "\"" first letter* "\""
@@ -76,43 +76,22 @@ def attributes(most: int) -> str:
     return "\n".join([f"root ::= {_object(members)}", BLANK, STRING])
 
 
-def spans(types: Sequence[str], most: int) -> str:
-    """Return the grammar of a JSON list of 0 to `most` {"text": ..., "type": ...}.
-
-    Raises:
-        ValueError: without types, or with one that holds half a character.
-    """
-    named = [json.dumps(kind, ensure_ascii=False) for kind in types]
-    span = _object(['"\\"text\\":" blank string', '"\\"type\\":" blank type'])
-    rules = [f"root ::= {_list('span', 0, most)}", f"span ::= {span}", _choice("type", named)]
-    return "\n".join([*rules, BLANK, STRING])
-
-
 def spans_of(text: str, types: Sequence[str], most: int) -> str:
     """Return the grammar of 0 to `most` entities whose words are copied from the text.
 
     Each is {"text": ..., "type": ...}, with "nth" as a third member where the text says a word
-    twice. An entity begins and ends with a piece of the text (see `pieces`); white space is one
-    blank.
+    twice. An entity begins and ends with a piece of the text (see `evokd.pieces`); white space is
+    one blank.
 
     Raises:
         ValueError: without types, or with one that holds half a character.
     """
     named = [json.dumps(kind, ensure_ascii=False) for kind in types]
-    words = [part for part in pieces(text) if not part.isspace()]
-    nth = ' (blank "," blank "\\"nth\\":" blank [1-9])?' if len({*words}) < len(words) else ""
+    nth = ' (blank "," blank "\\"nth\\":" blank [1-9])?' if says_twice(text) else ""
     members = ['"\\"text\\":" blank "\\"" words "\\""', f'"\\"type\\":" blank type{nth}']
     span = _object(members)
     rules = [f"root ::= {_list('span', 0, most)}", f"span ::= {span}", _choice("type", named)]
     return "\n".join([*rules, *_words(text), BLANK])
-
-
-def pieces(text: str) -> list[str]:
-    """Return what an entity may begin and end with, and the white space between.
-
-    Words, single signs, and each letter of a script that is written without blanks.
-    """
-    return re.findall(rf"\s+|{UNSPACED}|(?:(?!{UNSPACED})\w)+|[^\w\s]", text)
 
 
 def _words(text: str) -> list[str]:

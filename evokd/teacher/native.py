@@ -7,7 +7,6 @@ batch is a set of numpy arrays that C reads in place. One thread at a time may u
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import numpy.typing as npt
 from evokd.cpus import usable_cores
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
+from evokd.teacher.complaints import LOG
 from evokd.teacher.vocabulary import Vocabulary
 
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
-ERROR = 4  # of ggml_log_level
 FLASH_AUTO, FLASH_OFF = -1, 0
 FLASH_FROM = 8192  # tokens of context from which plain attention takes too much memory
 LIFE = 50_000  # batches after which a context is made anew: some backends' memory grows
@@ -32,30 +31,6 @@ NO_SLOT = 1  # what llama_decode returns when the memory has no place for the ba
 
 class NoSlot(TeacherError):
     """The memory has no place for this batch; nothing was decoded."""
-
-
-class _Log:
-    """What C says: the first complaint is kept, the rest shown only when asked."""
-
-    def __init__(self) -> None:
-        self.verbose = False
-        self.complaint = ""
-        self.callback = C.llama_log_callback(self._take)
-
-    def start(self, *, verbose: bool) -> None:
-        """Take over from here. C keeps the callback for good, and so does the module."""
-        self.verbose, self.complaint = verbose, ""
-        C.llama_log_set(self.callback, None)
-
-    def _take(self, level: int, text: bytes, _: object) -> None:
-        line = text.decode("utf-8", "replace")
-        if self.verbose:
-            sys.stderr.write(line)
-        if level == ERROR and not self.complaint:
-            self.complaint = " ".join(line.split())
-
-
-_log = _Log()
 
 
 class Engine:
@@ -71,7 +46,7 @@ class Engine:
     """
 
     def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool) -> None:
-        _log.start(verbose=verbose)
+        LOG.start(verbose=verbose)
         self._path, self._settings = path, settings
         self._held: list[int] = []  # what sequence 0 holds between two calls
         self._model = _load(path, settings)
@@ -200,12 +175,12 @@ class Engine:
         """
         self._batch.n_tokens, self._filled = self._filled, 0
         self._batches += 1
-        _log.complaint = ""
+        LOG.complaint = ""
         code = C.llama_decode(self.context, self._batch)
         if code == NO_SLOT:
             raise NoSlot("the teacher's memory is full", "raise teacher.context")
         if code:
-            raise TeacherError(f"llama.cpp cannot decode (code {code}): {_log.complaint}")
+            raise TeacherError(f"llama.cpp cannot decode (code {code}): {LOG.complaint}")
 
     def prefill(self, tokens: Sequence[int], *, done: int = 0) -> None:
         """Decode tokens as the whole of sequence 0, for others to share; `done` are there."""
@@ -256,7 +231,7 @@ def _load(path: Path, settings: TeacherSettings) -> Any:
     params.n_gpu_layers = -1 if settings.gpu_layers == "auto" else settings.gpu_layers
     model = C.llama_model_load_from_file(str(path).encode(), params)
     if not model:
-        why = _log.complaint or "llama.cpp gives no reason"
+        why = LOG.complaint or "llama.cpp gives no reason"
         hint = "it may need a newer llama-cpp-python, or more memory"
         raise TeacherError(f"{path} cannot be loaded: {why}", hint)
     if not C.llama_model_has_decoder(model):
@@ -276,7 +251,7 @@ def _make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
     params.no_perf = True
     context = C.llama_init_from_model(model, params)
     if not context:
-        why = _log.complaint or "llama.cpp gives no reason"
+        why = LOG.complaint or "llama.cpp gives no reason"
         message = f"{path}: no context of {settings.context} tokens can be made: {why}"
         raise TeacherError(message, "lower teacher.context, or use a smaller model")
     return context
