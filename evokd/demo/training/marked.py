@@ -22,8 +22,8 @@ from evokd.demo.training.tagged import (
 )
 from evokd.demo.training.turns import Drawn
 
-SETS = (("snips_raw", "types", 0.62), ("snips_raw", "fine", 0.14), ("wikigold", "types", 0.13),
-        ("wnut17", "types", 0.11))  # fmt: skip
+SETS = (("snips_raw", "types", 0.72), ("snips_raw", "fine", 0.08), ("wikigold", "types", 0.10),
+        ("wnut17", "types", 0.10))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def draw_source(corpus: Corpus, rng: random.Random) -> Source:
         for t in inventories(about)[source]
         if any((source, m) in corpus.with_type for m in t.members)
     ]
-    demo = entry.get("demo", []) if about == "types" and rng.random() < 0.45 else []
+    demo = entry.get("demo", []) if about == "types" and rng.random() < 0.6 else []
     chosen = [t for t in types if t.names[0] in demo]
     if not chosen:
         chosen = rng.sample(types, min(len(types), rng.randint(2, 10)))

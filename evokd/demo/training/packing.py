@@ -132,6 +132,7 @@ class Packer(Dataset[Batch]):
     Args:
         copying: the first so many steps only teach to copy (`echo`).
         kinds: of the tasks to draw.
+        echoes: the share of trees that only teach to copy.
     """
 
     def __init__(
@@ -145,9 +146,10 @@ class Packer(Dataset[Batch]):
         seed: int,
         copying: int = 0,
         kinds: Sequence[str] = tuple(MAKERS),
+        echoes: float = ECHOES,
     ) -> None:
         self.corpus, self.tokenizer = corpus, Tokenizer.from_file(str(tokenizer))
-        self.copying, self.kinds = copying, tuple(kinds)
+        self.copying, self.kinds, self.echoes = copying, tuple(kinds), echoes
         self.rows, self.length, self.steps, self.seed = rows, length, steps, seed
 
     def __len__(self) -> int:
@@ -157,7 +159,7 @@ class Packer(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of one step, a function of the seed and the step alone."""
         rng = random.Random(self.seed * 1_000_003 + step)
-        echoes = 1.0 if step < self.copying else ECHOES
+        echoes = 1.0 if step < self.copying else self.echoes
         return stack([self._row(rng, echoes=echoes) for _ in range(self.rows)])
 
     def _row(self, rng: random.Random, *, echoes: float = ECHOES) -> np.ndarray:

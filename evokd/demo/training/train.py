@@ -7,8 +7,8 @@ Writes tokenizer.json, checkpoint.pt (weights, optimisers, steps, seconds) and r
 folder, and goes on from there when called again. `--start` takes weights and tokenizer of a
 finished training, with fresh optimisers and, unless told otherwise, half the learning rates. Muon
 for the matrices, AdamW for embeddings and norms; a short warm-up, then constant, then linear to
-zero over the last 40 % of the steps, or of the minutes: then the training ends on time on a machine
-of any load.
+zero over the last part (--cool) of the steps, or of the minutes: then the training ends on time
+on a machine of any load.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from evokd.demo.training.conversations import MAKERS, trees
+from evokd.demo.training.conversations import ECHOES, MAKERS, trees
 from evokd.demo.training.corpus import read_rows
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.model import SHAPES, TinyLlama
 from evokd.demo.training.packing import EXACT, Batch, Packer, plain, train_tokenizer
 from evokd.demo.training.tagged import inventories, read_tagged
 
-WARM, COOL = 50, 0.4
+WARM = 50
+RECIPE = (
+    "shape", "kinds", "rate", "cool", "echoes", "rows", "length", "seed", "minutes", "copying",
+)  # fmt: skip
 ENDLESS = 1_000_000
 SAVE_EVERY = 240.0  # seconds
 
@@ -64,6 +67,8 @@ def main() -> None:
     )
     parser.add_argument("--kinds", nargs="+", choices=sorted(MAKERS), default=sorted(MAKERS))
     parser.add_argument("--rate", type=float, help="of learning; 1, or 0.5 with --start")
+    parser.add_argument("--cool", type=float, default=0.4, help="last share, in which rates fall")
+    parser.add_argument("--echoes", type=float, default=ECHOES, help="share that teaches to copy")
     parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=896)
     parser.add_argument("--seed", type=int, default=1)
@@ -91,7 +96,7 @@ def train(args: argparse.Namespace) -> None:
         model.load_state_dict(read_checkpoint(args.start)["model"])
     optimisers = make_optimisers(model, scale=args.rate)
     done = resume(model, optimisers, args.out)
-    make = {"rows": args.rows, "length": args.length, "kinds": args.kinds}
+    make = {k: getattr(args, k) for k in ("rows", "length", "kinds", "echoes")}
     steps = ENDLESS if args.minutes else args.steps
     batches = Packer(corpus, tokenizer, steps=steps, seed=args.seed, copying=args.copying, **make)
     probe = Packer(checked, tokenizer, steps=6, seed=args.seed + 1, **make)
@@ -102,7 +107,7 @@ def train(args: argparse.Namespace) -> None:
     began, saved, first = time.monotonic() - done.seconds, time.monotonic(), done.steps
     for batch in loader:
         share = done.seconds / (60 * args.minutes) if args.minutes else done.steps / steps
-        set_rates(optimisers, schedule(done.steps, share))
+        set_rates(optimisers, schedule(done.steps, share, cool=args.cool))
         loss, tokens = train_step(model, optimisers, batch, args.device, forward=compiled)
         before, done.seconds = done.seconds, time.monotonic() - began
         done.steps, done.tokens = done.steps + 1, done.tokens + tokens
@@ -160,14 +165,15 @@ def make_optimisers(model: nn.Module, *, scale: float = 1.0) -> list[torch.optim
     ]
 
 
-def schedule(step: int, share: float) -> float:
+def schedule(step: int, share: float, *, cool: float = 0.4) -> float:
     """Return the factor of the learning rates: warm-up, constant, linear to zero.
 
     Args:
         step: counted from 0.
         share: of the training that is done, from 0 to 1.
+        cool: the last share of the training, in which they fall.
     """
-    return min(1.0, (step + 1) / WARM, max(0.0, (1 - share) / COOL))
+    return min(1.0, (step + 1) / WARM, max(0.0, (1 - share) / cool))
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
@@ -253,10 +259,7 @@ def save(
     states = [o.state_dict() for o in optimisers]
     torch.save({**asdict(done), "model": model.state_dict(), "optimisers": states}, part)
     os.replace(part, args.out / "checkpoint.pt")
-    recipe = {
-        k: getattr(args, k)
-        for k in ("shape", "kinds", "rate", "rows", "length", "seed", "minutes", "copying")
-    }
+    recipe = {name: getattr(args, name) for name in RECIPE}
     recipe |= {
         "done": done.steps,
         "tokens": done.tokens,
