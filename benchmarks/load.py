@@ -1,43 +1,40 @@
-"""The running service under load, against a plain Starlette app and BentoML's defaults.
+"""The running service under load, against a plain Starlette app, BentoML's defaults, and others.
 
     python -m benchmarks.load [--student DIR] [--workers N] [--soak SECONDS]
                               [--texts FILE] [--json FILE] [--quick]
 
-All three serve the same student with the same predictor and as many workers, on this machine, and
-are asked in turn, so that they meet the same neighbours. First 32 clients ask as fast as they are
-answered: requests a second. Then requests come at Poisson times, at 10 to 120 % of what the server
-could do, and time runs from when a request was due, so that waiting is never left out. The client
-takes its share of the same processors. At last the service soaks at 70 % while its memory is seen,
-one of its workers is killed under load, and it is asked to end with requests in flight.
+All serve the same student with as many workers, on this machine, and are asked in turn, so that
+they meet the same neighbours. First 32 clients ask as fast as they are answered: requests a second.
+Then requests come at Poisson times, at 10 to 120 % of what the server could do, and time runs from
+when a request was due, so that waiting is never left out. The client takes its share of the same
+processors. At last the service soaks at 70 % while its memory is seen, one of its workers is killed
+under load, and it is asked to end with requests in flight.
+
+LitServe, and FastAPI with a pipeline over optimum, stand beside the first three where they start:
+they are no part of this package. To have both, in an environment that has its `dev` or `all` extra:
+
+    pip install -c constraints.txt litserve fastapi uvicorn
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 import evokd.demo
 from benchmarks.load_client import Sample, closed_loop, open_loop, requests_of
 from benchmarks.load_faults import end_in_flight, kill_a_worker
+from benchmarks.load_servers import Server, started
 from evokd.cpus import cpu_model, usable_cpus
 from evokd.errors import EvokdError, InputError
 from evokd.formats import read_texts
@@ -46,12 +43,13 @@ from serving.layout import read_manifest, verify
 CLIENTS = 32
 SHARES = (0.1, 0.4, 0.7, 0.9, 1.0, 1.2)
 AT = 0.7
-HOME = Path(__file__).resolve().parent.parent
-SERVE = (
-    "import sys; from pathlib import Path; from serving.run import Serving, serve; "
-    "sys.exit(serve(Path(sys.argv[1]), Serving(port=int(sys.argv[2]), workers=int(sys.argv[3]))))"
-)
-TITLES = {"service": "evokd serve", "starlette": "Starlette, by hand", "bento": "BentoML defaults"}
+TITLES = {
+    "service": "evokd serve",
+    "starlette": "Starlette, by hand",
+    "bento_default": "BentoML defaults",
+    "litserve": "LitServe",
+    "fastapi_optimum": "FastAPI + optimum pipeline",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,83 +62,6 @@ class Plan:
 
 
 QUICK = Plan(rounds=1, seconds=1.5, soak=3.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that runs, where it listens, and its processes."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def rss(self) -> int:
-        """Return the bytes that it and its workers hold in memory."""
-        me = psutil.Process(self.process.pid)
-        return sum(p.memory_info().rss for p in [me, *me.children(recursive=True)])
-
-
-def commands(student: Path, workers: int) -> dict[str, list[str]]:
-    """Return how each server is started; PORT stands for its port."""
-    peers = "benchmarks.load_peers"
-    uvicorn = ["-m", "uvicorn", "--factory", f"{peers}:plain", "--host", "127.0.0.1"]
-    quiet = ["--no-access-log", "--log-level", "warning"]
-    bento = ["-m", "bentoml", "serve", f"{peers}:Defaults", "--working-dir", str(HOME)]
-    return {
-        "service": ["-c", SERVE, str(student), "PORT", str(workers)],
-        "starlette": [*uvicorn, "--port", "PORT", "--workers", str(workers), *quiet],
-        "bento": [*bento, "--host", "127.0.0.1", "--port", "PORT"],
-    }
-
-
-@contextlib.contextmanager
-def started(student: Path, workers: int) -> Iterator[dict[str, Server]]:
-    """Start all servers, wait until they answer, and end them afterwards."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evokd-load-")))
-        servers = {
-            name: stack.enter_context(_running(command, student, workers, folder / name))
-            for name, command in commands(student, workers).items()
-        }
-        yield servers
-
-
-@contextlib.contextmanager
-def _running(command: list[str], student: Path, workers: int, folder: Path) -> Iterator[Server]:
-    folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("EVOKD_")}
-    environment |= {
-        "EVOKD_STUDENT": str(student.resolve()),
-        "EVOKD_WORKERS": str(workers),
-        "BENTOML_HOME": str(folder),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "PYTHONPATH": str(HOME),
-    }
-    words = [str(port) if word == "PORT" else word for word in command]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words], env=environment, stdout=log, stderr=log
-        )
-        try:
-            _wait(process, port, folder / "log")
-            yield Server(port, process)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    for _ in range(600):
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2).close()
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    tail = " ".join(log.read_text(errors="replace").splitlines()[-3:])
-    raise EvokdError(f"a server did not start: {tail}", "run the command of benchmarks/load.py")
 
 
 async def measure(
@@ -206,8 +127,7 @@ def ratios(made: dict[str, Any]) -> dict[str, float]:
 
     soak = made["soak"]
     return {
-        "rps_vs_starlette": median_ratio("starlette"),
-        "rps_vs_bento_default": median_ratio("bento"),
+        **{f"rps_vs_{name}": median_ratio(name) for name in made["closed"] if name != "service"},
         "p99_over_p50_at_70": tail("service"),
         "starlette_p99_over_p50_at_70": tail("starlette"),
         "rss_growth": soak["rss_after"] / soak["rss_before"] - 1,
@@ -222,7 +142,9 @@ def bench(student: Path, *, workers: int, texts: Path | None, plan: Plan) -> dic
     """
     verify(student, read_manifest(student))
     requests = requests_of(read_texts(texts or Path(evokd.demo.__file__).parent / "test.jsonl"))
-    with started(student, workers) as servers:
+    with started(student, workers) as (servers, left_out):
+        for name, why in left_out.items():
+            print(f"{TITLES[name]} is left out: {why}", file=sys.stderr)
         made = asyncio.run(measure(servers, requests, plan))
     machine = {"cpu": cpu_model(), "cpus": usable_cpus(), "workers": workers, "clients": CLIENTS}
     return {**ratios(made), **machine, **made}
@@ -232,11 +154,11 @@ def show(record: dict[str, Any], console: Console) -> None:
     """Print the record as two tables."""
     title = f"{record['cpu']}, {record['cpus']} processors, {record['workers']} workers"
     table = Table("", "requests/s", "p50 ms", "p99 ms", "70 %: p50", "p99", "p99/p50", title=title)
-    for name, heading in TITLES.items():
+    for name in record["closed"]:
         cells = [_median(record["closed"][name], key) for key in ("rps", "p50_ms", "p99_ms")]
         tail = ("p50_ms", "p99_ms", "p99_over_p50")
         cells += [_median(record["at_70"][name], key) for key in tail]
-        table.add_row(heading, *(f"{cell:.1f}" for cell in cells))
+        table.add_row(TITLES[name], *(f"{cell:.1f}" for cell in cells))
     console.print(table)
     curve = Table(
         "load", "requests/s", "p50 ms", "p99 ms", "not 200", title="evokd serve, open loop"
@@ -245,7 +167,7 @@ def show(record: dict[str, Any], console: Console) -> None:
         shown = [f"{facts[key]:.1f}" for key in ("rps", "p50_ms", "p99_ms")]
         curve.add_row(share, *shown, json.dumps(facts["not_200"]) if facts["not_200"] else "0")
     console.print(curve)
-    for key in ("rps_vs_starlette", "rps_vs_bento_default", "rss_growth"):
+    for key in (*(key for key in record if key.startswith("rps_vs_")), "rss_growth"):
         console.print(f"{key}: {record[key]:.3f}")
     console.print(f"a worker killed under load: {record['killed']}")
     console.print(f"asked to end with requests in flight: {record['ended']}")

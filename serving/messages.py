@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import ErrorDetails
 
 from evokd.answers import KindName
@@ -16,16 +16,28 @@ from serving.said import Entities, LabelSet, Prediction, Said
 
 Text = Annotated[str, Field(max_length=LIMITS.characters)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=LIMITS.texts)]
+EITHER: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["text"], "properties": {"text": {"type": "string"}}},
+        {"required": ["texts"], "properties": {"texts": {"type": "array"}}},
+    ]
+}
+"""What `Question._either` wants, for those who read the description; null counts as not given."""
+
+
+def _whole(value: object) -> object:
+    """Return 3 for 3.0: JSON has one kind of number, and some languages write all with a point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Question(BaseModel):
     """One `text` or several `texts`, and how the answer should look."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=EITHER)
 
     text: Text | None = None
     texts: Texts | None = None
-    top_k: int | None = Field(
+    top_k: Annotated[int | None, BeforeValidator(_whole)] = Field(
         None,
         ge=1,
         strict=True,

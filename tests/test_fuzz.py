@@ -1,96 +1,26 @@
 """Whatever is sent, the service answers with sense: 200, a 4xx that says why, or shedding.
 
-Requests are made from the service's own description and from a list of what goes wrong in life. The
-quick test asks in this process; the long one asks a running service 10,000 times and watches it.
+Requests are those of benchmarks.fuzz. The quick test asks in this process; the long ones ask a
+running service, thousands of times, and watch it.
 """
 
 from __future__ import annotations
 
-import http.client
+import asyncio
+import contextlib
 import json
-import random
-from collections import Counter
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from running import Running, serving
 from starlette.testclient import TestClient
 
+from benchmarks import fuzz
+from benchmarks.fuzz_requests import BODIES, RAW, TEXTS, Request, drawn, fault_in, requests
 from serving.limits import API_KEY, LIMITS
-
-SENSE = {200, 307, 400, 404, 405, 408, 413, 415, 429, 503}
-TEXTS = [
-    *("", " ", "\x00", "\x00" * 50, "\n\r\t", "\ufeff", "\u202eright to left", "مرحبا بالعالم"),
-    *("👩‍👩‍👧‍👦" * 20, "e\u0301" * 300, "日本語の文章です" * 40, "a" * 5000, "play a song"),
-    *("\uffff\U0010ffff", "'; DROP TABLE texts; --", "{{7*7}}", "<script>", "%s%n", "../../etc"),
-    *("a" * LIMITS.characters, "a" * (LIMITS.characters + 1), "[MASK] [SEP] [PAD] [CLS]"),
-]
-BODIES = [
-    *(
-        b"",
-        b"\x00",
-        b"{",
-        b"}",
-        b"null",
-        b"true",
-        b"0",
-        b'""',
-        b"[]",
-        b"{}",
-        b"\xff\xfe{",
-        b"\xc3(",
-    ),
-    *(b"[" * 100_000, b'{"a":' * 50_000, b'{"text":' + b"[" * 20_000, b'{"text": "\\ud800"}'),
-    *(b'{"text": NaN}', b'{"text": 1e999}', b'{"text": "a", "text": "b"}', b'{"text": "a"} x'),
-    *(b'{"text": "\xed\xa0\x80"}', b"\xef\xbb\xbf{}", b'{"texts": ' + b"9" * 10_000 + b"}"),
-    b" " * LIMITS.body_bytes + b"{}",
-]
-json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
-)
-texts = st.sampled_from(TEXTS) | st.text(max_size=60)
-questions = st.fixed_dictionaries(
-    {},
-    optional={
-        "text": texts | json_values,
-        "texts": st.lists(texts, max_size=4) | json_values,
-        "top_k": st.integers(-2, 9) | json_values,
-        "threshold": st.floats() | json_values,
-        "explain_time": st.booleans() | json_values,
-        "other": json_values,
-    },
-)
-bodies = st.one_of(
-    st.sampled_from(BODIES),
-    st.binary(max_size=60),
-    (questions | json_values).map(lambda value: json.dumps(value).encode()),
-    texts.map(lambda text: json.dumps({"text": text}, ensure_ascii=False).encode(errors="replace")),
-)
-Request = tuple[str, str, bytes, dict[str, str]]
-requests: st.SearchStrategy[Request] = st.tuples(
-    st.sampled_from(["POST"] * 8 + ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"]),
-    st.sampled_from(["/predict"] * 9 + ["/", "/info", "/predict/", "/..%2f", "/docs.json", "//"]),
-    bodies,
-    st.sampled_from(
-        [{"content-type": "application/json"}] * 6
-        + [
-            {},
-            {"content-type": "application/vnd.bentoml+pickle"},
-            {"content-type": "multipart/form-data; boundary=x"},
-            {"content-type": "application/json; charset=latin-1"},
-            {"content-type": "\xff"},
-            {"content-type": "application/json", "content-encoding": "gzip"},
-            {"content-type": "application/json", "accept": "application/vnd.bentoml+pickle"},
-        ]
-    ),
-)
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +35,13 @@ def client(tiny_sealed: Path) -> Iterator[TestClient]:
             yield client
 
 
-def is_sense(request: Request, status: int, body: bytes) -> bool:
-    """Return whether an answer is one that a caller can use."""
-    if status not in SENSE or b"Traceback" in body:
-        return False
-    if request[0] == "HEAD" or request[1] != "/predict":
-        return True
-    told = json.loads(body)
-    return bool(told["predictions"]) if status == 200 else isinstance(told["error"], str)
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(request=requests)
 def test_whatever_is_sent_is_answered_with_sense(client: TestClient, request: Request) -> None:
     method, path, body, headers = request
     raw = {name: value.encode("latin-1") for name, value in headers.items()}
     answer = client.request(method, path, content=body, headers=raw)
-    assert is_sense(request, answer.status_code, answer.content), answer.text
+    assert not fault_in(request, answer.status_code, answer.headers, answer.content), answer.text
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
@@ -137,62 +57,160 @@ def test_every_text_gets_a_label_unless_it_is_too_long(client: TestClient, text:
     assert answer.status_code == (400 if len(text) > LIMITS.characters else 200)
 
 
-@pytest.fixture
-def server(tiny_sealed: Path, tmp_path: Path) -> Iterator[Running]:
-    with serving(tiny_sealed, tmp_path, workers=1, environment={}) as server:
-        yield server
+def test_a_whole_number_may_be_written_with_a_point(client: TestClient) -> None:
+    answer = client.post("/predict", json={"text": "play a song", "top_k": 2.0})
+    assert len(answer.json()["predictions"][0]["probabilities"]) == 2
+    assert client.post("/predict", json={"text": "play a song", "top_k": 2.5}).status_code == 400
 
 
-def ask(server: Running, request: Request) -> tuple[int, bytes]:
-    """Send a request as it is; return status and body."""
-    method, path, body, headers = request
-    host, port = server.url.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+def said(**changes: Any) -> bytes:
+    return json.dumps(
+        {"predictions": [{"label": "a", "probabilities": {"a": 1.0}} | changes]}
+    ).encode()
+
+
+ENTITY = {"start": 5, "end": 6, "text": "a", "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "fault"),
+    [
+        (200, {}, said(), ""),
+        (400, {}, b'{"error": "text: too long"}', ""),
+        (503, {"retry-after": "1"}, b'{"error": "later"}', ""),
+        (503, {}, b'{"error": "later"}', "not meant"),
+        (500, {}, b'{"error": "no"}', "status 500"),
+        (400, {}, b'{"error": "Traceback"}', "a traceback"),
+        (400, {}, b"no", "another shape"),
+        (400, {}, b'{"error": 1}', "without a reason"),
+        (200, {}, b'{"predictions": []}', "0 predictions for 1 texts"),
+        (200, {}, said(probabilities={"a": 1.5}), "no probability"),
+        (200, {}, said(entities=[ENTITY]), ""),
+        (200, {}, said(entities=[ENTITY | {"start": 4}]), "not in its text"),
+        (200, {}, said(entities=[ENTITY | {"score": -1}]), "no probability"),
+    ],
+)
+def test_what_is_a_fault(status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
+    request: Request = ("POST", "/predict", b'{"text": "play a song"}', {})
+    found = fault_in(request, status, headers, body)
+    assert fault in found
+    assert bool(found) == bool(fault)
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Run a server in a thread that says one thing to everybody; gives its port."""
+    loop = asyncio.new_event_loop()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(answer)
+        writer.close()
+
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (BrokenPipeError, ConnectionResetError):
-        return 413, b'{"error": "the body was not read to its end"}'
+        yield server.sockets[0].getsockname()[1]
     finally:
-        connection.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        loop.close()
+
+
+def test_a_fault_of_the_server_is_one_whatever_was_sent() -> None:
+    with answering(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n") as port:
+        assert fuzz.ask(port, fuzz.PLAIN).fault.startswith("status 500, to POST /predict")
+        assert fuzz.ask_raw(port, RAW[1]).fault.startswith("status 500, to")
+
+
+def test_hanging_up_answers_half_a_request_and_no_whole_one() -> None:
+    with answering(b"") as port:
+        ended = fuzz.ask(port, fuzz.PLAIN)
+        assert (ended.status, ended.fault[:10]) == (fuzz.NO_ANSWER, "no answer:")
+        assert not fuzz.ask_raw(port, RAW[1]).fault
+        large: Request = ("POST", "/predict", b" " * 8 * LIMITS.body_bytes, {})
+        assert not fuzz.ask(port, large).fault
+
+
+def test_an_archive_is_read() -> None:
+    def entry(status: int, **headers: str) -> dict[str, Any]:
+        named = [{"name": name, "value": value} for name, value in headers.items()]
+        request = {"method": "POST", "url": "/predict", "postData": {"text": "{}"}}
+        return {"request": request, "response": {"status": status, "headers": named}, "time": 20.0}
+
+    shed = entry(503, **{"Retry-After": "1"})
+    ended = fuzz.read_har({"log": {"entries": [entry(200), shed, entry(502), entry(0)]}})
+    assert [one.fault[:10] for one in ended] == ["", "", "status 502", "no answer,"]
+    assert ended[0].seconds == 0.02
+
+
+def test_the_same_seed_draws_the_same_requests() -> None:
+    assert drawn(20, seeded=1) == drawn(20, seeded=1) != drawn(20, seeded=2)
 
 
 @pytest.mark.slow
-def test_ten_thousand_requests_leave_it_as_it_was(server: Running) -> None:
-    def memory() -> int:
-        children = psutil.Process(server.process.pid).children(recursive=True)
-        return sum(child.memory_info().rss for child in children)
-
-    def workers() -> set[int]:
-        return {c.pid for c in psutil.Process(server.process.pid).children(recursive=True)}
-
-    draw = random.Random(5)
-    seen: Counter[int] = Counter()
-    pool = list(_drawn(2000))
-    before, alive = 0, workers()
-    for number in range(10_000):
-        request = draw.choice(pool)
-        status, body = ask(server, request)
-        seen[status] += 1
-        assert is_sense(request, status, body), (request, status, body[:300])
-        if number == 2000:
-            before = memory()
-    assert workers() == alive, "nobody died"
-    assert memory() < before * 1.05
-    assert seen[200] > 500
-    assert seen[400] > 500
-    assert server.ask("/predict", {"text": "play a song"})[0] == 200
+@pytest.mark.parametrize(
+    ("student", "count"),
+    [("tiny_sealed", 10_000), ("tagger_sealed", 5_000), ("labeller_sealed", 5_000)],
+)
+def test_thousands_of_requests_leave_it_as_it_was(
+    student: str, count: int, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(student)
+    made = fuzz.fuzz(folder, of_schema=0, own=count, workers=1, seed=5)
+    assert made["faults"] == []
+    assert made["workers_died"] == 0
+    assert made["rss_growth"] < fuzz.GROWTH
+    assert made["statuses"]["200"] > count / 20
+    assert made["statuses"]["400"] > count / 20
 
 
-def _drawn(count: int) -> Iterator[Request]:
-    """Draw requests with hypothesis, without its shrinking."""
-    kept: list[Request] = []
+@pytest.mark.slow
+def test_the_command_asks_what_the_description_promises(
+    tiny_sealed: Path, tagger_sealed: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("schemathesis")
+    file = tmp_path / "fuzz.json"
+    fuzz.main(["--student", str(tiny_sealed), str(tagger_sealed), "--quick", "--json", str(file)])
+    made = json.loads(file.read_text())
+    assert [record["kind"] for record in made["students"]] == ["classification", "ner"]
+    for record in made["students"]:
+        assert record["faults"] == []
+        assert record["requests"] >= fuzz.QUICK
+        assert record["statuses"]["200"] > 50
 
-    @settings(max_examples=count, deadline=None, database=None, derandomize=True)
-    @given(request=requests)
-    def collect(request: Request) -> None:
-        kept.append(request)
 
-    collect()
-    yield from kept
+@pytest.mark.parametrize(
+    ("faults", "growth", "quick", "code"),
+    [([], 0.01, False, None), (["status 500"], 0.01, True, 1), ([], 0.2, False, 1)],
+)
+def test_what_is_wrong_ends_the_command_with_1(
+    faults: list[str],
+    growth: float,
+    quick: bool,
+    code: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = {"student": "a", "kind": "ner", "requests": 9, "statuses": {}, "slowest_s": 0.1}
+    made |= {"workers_died": 0, "rss_growth": growth, "faults": faults}
+    monkeypatch.setattr(fuzz, "fuzz", lambda *_, **__: made)
+    file = tmp_path / "fuzz.json"
+    ended = None
+    try:
+        fuzz.main(["--student", "a", "--json", str(file), *(["--quick"] if quick else [])])
+    except SystemExit as raised:
+        ended = raised.code
+    assert ended == code
+    assert bool(json.loads(file.read_text())["students"][0]["faults"]) == bool(code)
+
+
+def test_a_student_that_is_none_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fuzz.main(["--student", str(tmp_path)])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: ")

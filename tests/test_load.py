@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks import load
+from benchmarks import load, load_servers
 from benchmarks.load_client import DROPPED, Sample, closed_loop, connect, open_loop, requests_of
+from evokd.errors import EvokdError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 REQUESTS = requests_of(["one", "two", "three"])
@@ -92,7 +95,7 @@ def test_ratios_are_taken_within_a_round() -> None:
         "closed": {
             "service": rounds(100, 50, 90),
             "starlette": rounds(100, 40, 100),
-            "bento": rounds(50, 25, 45),
+            "bento_default": rounds(50, 25, 45),
         },
         "at_70": {"service": rounds(200, 300, 400), "starlette": rounds(100, 500, 300)},
         "soak": {"rss_before": 100, "rss_after": 103},
@@ -104,6 +107,52 @@ def test_ratios_are_taken_within_a_round() -> None:
         "starlette_p99_over_p50_at_70": 3.0,
         "rss_growth": pytest.approx(0.03),
     }
+
+
+def test_a_peer_that_was_measured_has_its_ratio() -> None:
+    one = [{"rps": 100.0, "p99_over_p50": 2.0}]
+    others = {name: [{"rps": 50.0}] for name in ("starlette", "bento_default", "litserve")}
+    made = {
+        "closed": {"service": one, **others},
+        "at_70": {"service": one, "starlette": one},
+        "soak": {"rss_before": 100, "rss_after": 100},
+    }
+    found = load.ratios(made)
+    assert found["rps_vs_litserve"] == 2.0
+    assert "rps_vs_fastapi_optimum" not in found
+
+
+TALKS = """
+import http.server, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready).serve_forever()
+"""
+
+
+def test_only_a_peer_may_be_missing_and_no_process_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"service": ["-c", TALKS, "PORT"], "litserve": ["-c", "import not_there"]}
+    monkeypatch.setattr(load_servers, "commands", lambda *_: made)
+    with load_servers.started(tmp_path, 1) as (servers, left_out):
+        (child,) = psutil.Process(servers["service"].process.pid).children()
+        assert left_out == {"litserve": "ModuleNotFoundError: No module named 'not_there'"}
+    assert _ended(child)
+    made["service"] = ["-c", "import not_there"]
+    with pytest.raises(EvokdError, match="not_there"), load_servers.started(tmp_path, 1):
+        pass
+
+
+def _ended(process: psutil.Process) -> bool:
+    for _ in range(50):
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_student_that_is_none_is_an_error(
