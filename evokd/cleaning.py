@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evokd.noise import by_folds, by_mixture, folds
+from evokd.noise import FEWEST, by_folds, by_mixture, folds
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.watch import steps
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
     """Return the texts that `method.noise` finds likely mislabelled; the user's are never asked."""
-    if not rows:
+    if len(rows) < FEWEST:  # before students are trained for nothing
         return []
     answers = [row.example.label for row in rows]
     if loop.task.method.noise == "mixture":

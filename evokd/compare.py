@@ -17,7 +17,7 @@ from typing import Any
 
 from evokd.answers import names_in, read_spans
 from evokd.arms import ARMS
-from evokd.comparison import compared, write_page
+from evokd.comparison import MEASURES, compared, write_page
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats.jsonl import write
@@ -113,9 +113,10 @@ def run_cell(
     """
     arm, seed = task.loop.arm, task.loop.seed
     folder = out / f"{arm}-{seed}"
+    inside = _Inside(watch, _measure(task))
     # Opened though it may be finished: that checks that it is the same comparison.
     opener = _opener(task, open_model, out / f"{first}-{seed}")
-    with open_run(task, folder, watch=_Inside(watch), open_model=opener, learner=learner) as stages:
+    with open_run(task, folder, watch=inside, open_model=opener, learner=learner) as stages:
         if (done := stages.ledger.stage("compared")) is None:
             stages.train()
             done = scored(stages)
@@ -163,7 +164,7 @@ def scored(stages: Stages) -> dict[str, Any]:
         [_facts(stages.task, example.label) for example in gold],
         [_facts(stages.task, one.predicted) for one in said],
     )
-    measure = "accuracy" if stages.task.kind == "classification" else "micro_f1"
+    measure = _measure(stages.task)
     results = stages.ledger.results()
     field = "test" if on == "test" else "gold_dev"
     spent = [r["tokens"]["tokens_in"] + r["tokens"]["tokens_out"] for r in results]
@@ -193,8 +194,8 @@ def gold_texts(data: TaskData) -> tuple[str, Sequence[Example]]:
 class _Inside(Silent):
     """Watches one cell: its bars, its notes and a line a round are shown, the rest is not."""
 
-    def __init__(self, outer: Watch) -> None:
-        self.outer = outer
+    def __init__(self, outer: Watch, measure: str) -> None:
+        self.outer, self.measure = outer, measure
 
     def progress(self, what: str, total: int) -> Tick:
         """See `evokd.watch.Watch`."""
@@ -211,7 +212,7 @@ class _Inside(Silent):
         back = ", rolled back" if result["rolled_back"] else ""
         self.outer.note(
             f"round {result['round']}: {result['kept']} texts kept, {tokens:,} tokens so far,"
-            f" accuracy {gold['accuracy']:.3f}{back}"
+            f" {MEASURES[self.measure]} {gold[self.measure]:.3f}{back}"
         )
 
 
@@ -254,6 +255,11 @@ def _opener(task: Task, open_model: OpenTeacher | None, other: Path) -> OpenTeac
             return Heard(teacher, ledger, FIRST_ROUND)
 
     return open_heard
+
+
+def _measure(task: Task) -> str:
+    """Return which of `Scores` is compared."""
+    return "accuracy" if task.kind == "classification" else "micro_f1"
 
 
 def _facts(task: Task, answer: str) -> Sequence[Any]:

@@ -12,6 +12,7 @@ from evokd.task import Task
 # answers with several labels or entities are right more rarely than single labels.
 AGREES = {"classification": 0.8, "multilabel": 0.6, "ner": 0.5}
 ABOVE_CHANCE = 0.2
+FEW = 10  # gold texts; that none of fewer is right may be bad luck
 SURE, PARSES, KEPT = 0.85, 0.7, 0.3
 SLOW = 10.0  # tokens a second, written side by side
 
@@ -34,12 +35,13 @@ def _gold(task: Task, measured: Measured) -> Finding:
     if measured.confused:
         right, given, count = measured.confused[0]
         says += f"; most often it takes {right} for {given} ({count} times)"
-    if share.hits == 0 or high < chance + ABOVE_CHANCE:
+    none, few = share.hits == 0, share.of < FEW
+    if high < chance + ABOVE_CHANCE or (none and not few):
         hint = "this is little better than chance: take a larger model"
         return wrong(topic, says, hint, **facts)
-    if share.value < AGREES[task.kind]:
+    if share.value < AGREES[task.kind] and not none:
         return warning(topic, says, _better(measured), **facts)
-    if low < chance + ABOVE_CHANCE:
+    if none or low < chance + ABOVE_CHANCE:
         hint = "too few texts to tell: give more seed examples, or a dev file"
         return warning(topic, says, hint, **facts)
     return good(topic, says, **facts)

@@ -17,6 +17,7 @@ from evokd.curate import Known, curate
 from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
+from evokd.kinds.entities import UNREAD
 from evokd.labelling import Labelled
 from evokd.ledger import Ledger
 from evokd.likeness import nearest
@@ -46,8 +47,13 @@ def known_texts(data: TaskData, ledger: Ledger) -> Known:
 def remember(known: Known, rows: Sequence[Row]) -> None:
     """Add the texts that were labelled, kept or not, so that none is labelled twice."""
     for row in rows:
-        if row.example.label:
+        if was_labelled(row):
             known.add(row.example.text, "run")
+
+
+def was_labelled(row: Row) -> bool:
+    """Say whether a text has been labelled, or its label could not be read."""
+    return bool(row.example.label) or (row.reason or "").startswith(UNREAD)
 
 
 def gather(

@@ -11,6 +11,7 @@ import numpy as np
 
 from evokd.errors import MissingExtra
 from evokd.examples import Example
+from evokd.task import Task
 
 SURE = 0.9  # probability of its label from which on a written text may be shown
 MOST = 5000  # texts that are looked through; the last ones
@@ -19,9 +20,21 @@ Demonstrations = tuple[tuple[str, str], ...]
 """Texts with their answers, as a prompt shows them."""
 
 
-def sure(examples: Sequence[Example]) -> list[Example]:
-    """Return the examples whose answer a prompt may show as right."""
-    return [e for e in examples if e.label and (not e.soft or max(e.soft) >= SURE)][-MOST:]
+def sure(examples: Sequence[Example], task: Task) -> list[Example]:
+    """Return the examples whose answer a prompt may show as right.
+
+    The user's own, and those whose label the teacher finds likely; a label that an arm set is
+    nobody's finding. Entities have no probability: they count where two readings were joined, of
+    which what stayed in doubt is not kept, and not where an arm moved them.
+    """
+    twice = task.kind == "ner" and task.method.second_opinion
+
+    def is_sure(one: Example) -> bool:
+        if one.soft:
+            return max(one.soft) >= SURE
+        return one.origin == "seed" or (twice and one.origin != "edited")
+
+    return [e for e in examples if e.label and is_sure(e)][-MOST:]
 
 
 def nearest(

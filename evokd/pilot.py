@@ -22,7 +22,7 @@ from evokd.arms import PARTS, Proposed, View
 from evokd.calls import Calls, OnCall, Scope
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
-from evokd.gathering import gather, known_texts, remember
+from evokd.gathering import gather, known_texts, remember, was_labelled
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
@@ -94,9 +94,10 @@ class Pilot:
         feedback, more = self._trial("feedback", self._feedback_plan(rows), rows)
         rows += more
         doubted = sum(bool(said.reason) for said in labelled) + sum(map(_doubted, rows))
-        reached = len(labelled) + sum(bool(row.example.label) for row in rows)
+        reached = len(labelled) + sum(map(was_labelled, rows))
         kind = kind_of(self.task)
-        wrong = Counter(kind.confusion(seen) for seen in pairs if not seen.right)
+        # An answer that could not be read is wrong, and takes no label for another.
+        wrong = Counter(kind.confusion(s) for s in pairs if s.predicted and not s.right)
         return Measured(
             teacher=self.calls.ledger.meta("teacher")["name"],
             gold=Share(sum(seen.right for seen in pairs), len(pairs)),
@@ -169,7 +170,7 @@ class Pilot:
             conversations=held,
             parsed=_parsed(proposed, held),
             texts=len(rows),
-            labelled=sum(bool(row.example.label) for row in rows),
+            labelled=sum(map(was_labelled, rows)),
             kept=sum(row.split is not None for row in rows),
             writing=writing,
             labelling=labelling,
@@ -214,7 +215,7 @@ class Pilot:
 
 def _doubted(row: Row) -> bool:
     """Say whether a text was labelled and its labelling was not to be trusted."""
-    return bool(row.example.label and row.reason) and row.reason != "not the asked label"
+    return was_labelled(row) and row.reason not in (None, "not the asked label")
 
 
 def _parsed(proposed: Proposed, conversations: int) -> Share:

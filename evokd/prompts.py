@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evokd.pieces import says_twice
 from evokd.teacher import Message
 from evokd.wording import WORDINGS, Seen, like_texts, quote, told
 
@@ -76,9 +77,8 @@ def ask_entities(
 
     Where a word stands twice, "nth" may say which of several equal entities is meant.
     """
-    words = text.casefold().split()
     nth = ""
-    if len({*words}) < len(words):
+    if says_twice(text):
         nth = ' Add "nth": 2 to the second of equal words if only that one is meant.'
     question = (
         "Which entities are in this text? Copy them from it in their order. Answer with a JSON"

@@ -14,8 +14,8 @@ from typing import Literal, TypeGuard
 
 from evokd.answers import Span
 from evokd.examples import is_unicode
+from evokd.pieces import pieces
 from evokd.teacher import Written
-from evokd.teacher.grammar import pieces
 from serving.spans import without_overlaps
 
 Reject = Literal[

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from commands import Evokd, evokd_, home, is_refused, model
+from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher, make_kind_task
 from fake_run import Notes, make_task, prompts_of, replies
 from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
 
@@ -94,6 +95,26 @@ def test_the_record_has_what_the_runs_came_to(done: tuple[Task, Path, dict[str, 
     assert pair["diff"] == pytest.approx(means[0] - means[1])
     assert pair["low"] <= pair["diff"] <= pair["high"]
     assert record["says"] == pair["says"]
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_a_line_a_round_says_what_is_compared(kind: str, tmp_path: Path) -> None:
+    class WithoutCentroids(AnyLearner):
+        def nearest(self, *_: Any) -> None:
+            return None
+
+    task = make_kind_task(tmp_path / "task", kind, loop={"rounds": 1})
+    watch, learner = Notes(), WithoutCentroids(task)
+    made: dict[str, Any] = compare(
+        task, Contest(ARMS, seeds=1), tmp_path / "out",
+        watch=watch, open_model=lambda: AnyTeacher(), learner=learner,  # type: ignore[arg-type]
+    )  # fmt: skip
+    lines = [note for note in watch.said if note.startswith("round 0: ")]
+    assert len(lines) == 2
+    for line, arm in zip(lines, ARMS, strict=True):
+        with reading(tmp_path / "out" / f"{arm}-1" / "run.db") as ledger:
+            score = ledger.result(0)["test"]["accuracy" if kind == KIND_NAMES[0] else "micro_f1"]
+        assert f" so far, {made['measure']} {score:.3f}" in line
 
 
 def test_the_page_is_whole_and_asks_for_nothing(

@@ -151,6 +151,7 @@ def test_repaired_tags_need_no_repair(tags: list[str]) -> None:
         ("Play Drake's jazz_1, now!", "Play Drake ' s jazz_1 , now !"),
         ("ab cafe\u0301 noe\u0308l", "a b cafe\u0301 noe\u0308l"),
         ("हिन्दी में", "हिन्दी में"),
+        ("می\u200cخواهم برم", "می\u200cخواهم برم"),
         ("我在Rome工作", "我 在 Rome 工 作"),
         ("hi 👩‍👧👍", "hi 👩‍👧 👍"),
         ("a\u00a0b\u2028c", "a b c"),

@@ -169,9 +169,11 @@ def test_labelled_texts_are_remembered_kept_or_not() -> None:
         Row(0, Example("wake me at seven", "alarm"), "train"),
         Row(0, Example("play a jazz song", "music"), None, "labels disagree"),
         Row(0, Example("how sunny is it", ""), None, "near-duplicate"),
+        Row(0, Example("is it raining", ""), None, "entities: no json"),
+        Row(0, Example("will it storm", ""), None, "budget"),
     ]
     remember(known, rows)
-    assert [row.example.text in known for row in rows] == [True, True, False]
+    assert [row.example.text in known for row in rows] == [True, True, False, True, False]
 
 
 def test_predictions_give_the_lead_over_the_next(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tiny_gguf import write_gguf
 from tiny_teacher import opened
 
-from evokd.replies import Texts, parse_entities, parse_hard_easy, parse_list
+from evokd.pieces import pieces
+from evokd.prompts import ask_entities
+from evokd.replies import Texts, occurrences, parse_entities, parse_hard_easy, parse_list
 from evokd.teacher import Generate, Message, Written, grammar
 from evokd.teacher.llamacpp import LlamaCppTeacher
 from evokd.teacher.sampling import Structure
@@ -117,21 +119,23 @@ texts = st.text(letters, max_size=40).filter(lambda text: any(not c.isspace() fo
 @slow_data
 @given(texts, st.data())
 @example("add 周杰伦的歌 to my Rock & Roll list, the rock 🎸 list at 9:30", None)
+@example("from Rome to rome now", None)
+@example("दिल्ली cafe\u0301s, 👩\u200d🚀, cafe\u0301s", None)
 def test_entities_are_copied_from_the_text(
     speller: Speller, text: str, data: st.DataObject | None
 ) -> None:
     gbnf = grammar.spans_of(text, ["a", 'b"c'], 3)
-    parts = [p for p in grammar.pieces(text.strip())]
-    solid_texts = [p for p in parts if not p.isspace()]
+    parts = pieces(text.strip())
     solid = [i for i, p in enumerate(parts) if not p.isspace()]
     first = data.draw(st.sampled_from(solid)) if data else solid[1]
     last = data.draw(st.sampled_from([i for i in solid if i >= first])) if data else solid[4]
     words = "".join(" " if p.isspace() else p for p in parts[first : last + 1])
     item = {"text": words, "type": 'b"c'}
     assert speller.follows(gbnf, json.dumps([item], ensure_ascii=False))
-    twice = len({*solid_texts}) < len(solid_texts)
     counted = json.dumps([item | {"nth": 2}, item], ensure_ascii=False)
-    assert speller.follows(gbnf, counted) == twice
+    # Where the prompt speaks of "nth", and nowhere else.
+    [asked] = ask_entities("d", {"a": ""}, text)
+    assert speller.follows(gbnf, counted) == ('"nth"' in asked.content)
     assert speller.follows(gbnf, "[]")
     assert not speller.follows(gbnf, json.dumps([{"text": words + "§no", "type": "a"}]))
     assert not speller.follows(gbnf, json.dumps([item] * 4, ensure_ascii=False))
@@ -201,16 +205,6 @@ def test_hard_and_easy_texts_are_taken(speller: Speller, hard: list[str], easy: 
     assert parse_hard_easy(as_reply(text)).reject in (None, "no text")
 
 
-@slow_data
-@given(st.lists(st.tuples(whole, st.sampled_from(NAMES)), max_size=4))
-def test_spans_are_taken(speller: Speller, found: list[tuple[str, str]]) -> None:
-    spans = [{"text": text, "type": kind} for text, kind in found]
-    gbnf = grammar.spans(NAMES, 4)
-    assert speller.follows(gbnf, json.dumps(spans, ensure_ascii=False))
-    foreign = json.dumps([{"text": "x", "type": "other"}])
-    assert not speller.follows(gbnf, foreign)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -263,13 +257,20 @@ def test_whatever_the_grammar_lets_pass_is_parsed(
 @settings(slow_data, max_examples=60)
 @given(st.integers(0, 10**9))
 def test_whatever_spans_pass_have_a_text_and_a_known_type(speller: Speller, seed: int) -> None:
-    spans = json.loads(speller.walk(grammar.spans(NAMES, 3), Random(seed)))
+    text = "play Blue, or Joni's Blue 🎵"
+    spans = json.loads(speller.walk(grammar.spans_of(text, NAMES, 3), Random(seed)))
     assert len(spans) <= 3
-    assert all([*span] == ["text", "type"] and span["type"] in NAMES for span in spans)
+    for span in spans:
+        assert [*span][:2] == ["text", "type"]
+        assert span["type"] in NAMES
+        assert occurrences(text, span["text"])
+    assert not speller.follows(
+        grammar.spans_of(text, NAMES, 3), json.dumps([{"text": "Blue", "type": "other"}])
+    )
 
 
 @pytest.mark.parametrize("most", [grammar.MOST, grammar.MOST + 1])
 def test_many_texts_may_be_asked_for(speller: Speller, most: int) -> None:
     assert speller.follows(grammar.texts(most), '["a", "b"]')
     assert speller.follows(grammar.hard_easy(most, most), '{"hard": ["a"], "easy": ["b"]}')
-    assert speller.follows(grammar.spans(["x"], most), '[{"text": "a", "type": "x"}]')
+    assert speller.follows(grammar.spans_of("a", ["x"], most), '[{"text": "a", "type": "x"}]')

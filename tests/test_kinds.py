@@ -148,6 +148,15 @@ def test_a_refused_reply_says_why(ledger: Ledger, reply: Any, reason: str) -> No
     assert made.reason == reason
 
 
+@pytest.mark.parametrize("verdict", ["wrong boundary", "wrong type"])
+def test_what_is_wrong_beside_an_entity_that_is_kept_leaves_no_doubt(verdict: str) -> None:
+    longer = Span(5, 12, "title")  # "Blue by"
+    made = joined(Entities((BLUE,)), Entities((longer,)), {BLUE: "right", longer: verdict})
+    assert (made.label, made.reason) == (write_spans([BLUE]), "")
+    apart = joined(Entities((BLUE,)), Entities((JONI,)), {BLUE: "right", JONI: verdict})
+    assert (apart.label, apart.reason) == (write_spans([BLUE]), "uncertain entity")
+
+
 spans = st.sets(st.sampled_from([BLUE, JONI, SIX, Span(5, 12, "title"), Span(5, 9, "artist")]))
 
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import LABELS, texts_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evokd.answers import Span, write_labels, write_spans
 from evokd.arms.attributes import styles
-from evokd.arms.edits import chunks, edit, written
+from evokd.arms.edits import Chunk, chunks, edit, written
+from evokd.cleaning import suspects
 from evokd.diversity import diversity
 from evokd.examples import Example
 from evokd.kinds import KINDS
 from evokd.likeness import nearest, sure
 from evokd.noise import FEWEST, by_folds, by_mixture, folds
-from evokd.records import Prediction
+from evokd.pieces import merge
+from evokd.records import Prediction, Row
 from evokd.replies import Attributes, parse_attributes, parse_labelled
 from evokd.shots import sample_shots
 from evokd.sungen import learn_weights
@@ -29,12 +34,13 @@ from evokd.task import Task
 from evokd.teacher import Written
 
 
-def bare(kind: str) -> Task:
+def bare(kind: str, **method: Any) -> Task:
     """Return a task without files."""
     labels = dict.fromkeys(LABELS, "")
     return Task.model_validate(
-        {"name": "t", "kind": kind, "domain": "d", "labels": labels, "data": {"seed": "s"}}
-    )
+        {"name": "t", "kind": kind, "domain": "d", "labels": labels, "data": {"seed": "s"},
+         "method": method}
+    )  # fmt: skip
 
 
 def said(text: str) -> Written:
@@ -95,14 +101,40 @@ def test_edits_keep_every_entity_whole(parts: list[tuple[str, str, bool]], seed:
     )
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(pieces, st.booleans()), min_size=2, max_size=7), st.integers(0, 99))
+@example([("(", False), ("Rome", True), (")", False), ("today", False)], 0)
+def test_edits_make_no_word_of_two(parts: list[tuple[str, bool]], seed: int) -> None:
+    cut: list[Chunk] = []
+    for words, entity in parts:
+        # Without a blank wherever a text may have none.
+        gap = " " if cut and merge(cut[-1].words, words) else ""
+        cut.append(Chunk(words, gap, "x" if entity else ""))
+    new, _ = written(edit(cut, [c for c in cut if not c.label], random.Random(seed)))
+    assert {*re.findall(r"\w+", new)} <= {*re.findall(r"\w+", written(cut)[0])}
+
+
 def test_the_likest_texts_stand_last() -> None:
     known = [Example("play some jazz", "music"), Example("wake me", "alarm"),
              Example("play some jazz songs", "music")]  # fmt: skip
     (shown,) = nearest(["play jazz songs"], known, count=2)
     assert shown == (("play some jazz", "music"), ("play some jazz songs", "music"))
     assert nearest(["a", "b"], [], count=2) == [(), ()]
+
+
+def test_only_answers_that_are_known_to_be_right_are_shown() -> None:
     soft = [Example("a", "x", "hard", (0.95, 0.05)), Example("b", "x", "hard", (0.6, 0.4))]
-    assert [e.text for e in sure([*soft, Example("c", "x")])] == ["a", "c"]
+    seed, set_by_arms = Example("c", "x", "seed"), [
+        Example(text, "x", origin)
+        for text, origin in (("d", "paraphrase"), ("e", "cover"), ("f", "hard"), ("g", "edited"))
+    ]  # fmt: skip
+    given_ = [*soft, seed, *set_by_arms]
+    assert [e.text for e in sure(given_, bare("classification"))] == ["a", "c"]
+    # Entities have no probability: what two readings left in no doubt is kept.
+    tagged = [replace(e, label="[]", soft=()) for e in given_] + [Example("dropped", "", "hard")]
+    assert [e.text for e in sure(tagged, bare("ner"))] == ["a", "b", "c", "d", "e", "f"]
+    once = bare("ner", second_opinion=False)
+    assert [e.text for e in sure(tagged, once)] == ["c"]
 
 
 def test_mixtures_and_folds_find_the_wrong_labels() -> None:
@@ -118,6 +150,14 @@ def test_mixtures_and_folds_find_the_wrong_labels() -> None:
     assert by_mixture(answers[: FEWEST - 1], said[: FEWEST - 1]) == []
     parts = folds(10, seed=1)
     assert sorted(int(i) for part in parts for i in part) == list(range(10))
+
+
+@pytest.mark.parametrize("noise", ["mixture", "out-of-fold"])
+def test_no_student_is_asked_about_too_few_texts(noise: str) -> None:
+    task = bare("classification", noise=noise)
+    loop: Any = SimpleNamespace(task=task, learner=None)  # it could train nothing
+    rows = [Row(0, Example(f"text {n}", LABELS[0]), "train") for n in range(FEWEST - 1)]
+    assert suspects(loop, rows) == []
 
 
 def test_learned_weights_are_lower_where_labels_are_wrong() -> None:

@@ -64,6 +64,38 @@ def test_one_run_is_resampled_over_its_texts() -> None:
     assert alone.std() == pytest.approx((0.7 * 0.3 / 50) ** 0.5, rel=0.15)
 
 
+def flat(score: float, texts: int = 1000) -> Counts:
+    """A run whose every text has the same score, so that texts add no chance."""
+    return np.tile((2 * score, 2.0), (texts, 1))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_few_seeds_vary_by_what_seeds_vary(seeds: int) -> None:
+    scores = np.random.default_rng(seeds).normal(0.8, 0.02, seeds)
+    found = bootstrap({"a": [flat(score) for score in scores]}, seed=0)["a"]
+    assert found.mean() == pytest.approx(scores.mean(), abs=0.001)
+    assert found.std() == pytest.approx(scores.std(ddof=1) / seeds**0.5, rel=0.03)
+
+
+def test_an_interval_of_seeds_stays_among_the_scores_that_there_are() -> None:
+    found = differences({"a": [flat(1), flat(1), flat(0)], "b": [flat(0)] * 3})["b"]
+    assert (found.low, found.high) == (pytest.approx(-0.15, abs=0.01), 1)
+
+
+def test_of_equal_ways_nothing_is_told_about_95_times_in_a_hundred() -> None:
+    """Three trainings each, whose scores deviate by 0.02; any two differ on 6 % of the texts."""
+    rng, told, trials = np.random.default_rng(3), 0, 300
+    for trial in range(trials):
+        hard, own = rng.normal(size=300), rng.normal(size=(2, 3, 300))
+        skill = 0.85 + rng.normal(0, 0.07, (2, 3, 1))
+        right = 0.97**0.5 * hard + 0.03**0.5 * own < skill
+        scored = np.stack([2.0 * right, np.full(right.shape, 2.0)], axis=-1)
+        made = bootstrap({"a": [*scored[0]], "b": [*scored[1]]}, seed=trial, resamples=300)
+        low, high = np.quantile(made["a"] - made["b"], (0.025, 0.975))
+        told += bool(low > 0 or high < 0)
+    assert 0.03 <= told / trials <= 0.07, told
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     runs = {"a": [run(1, 0.8)], "b": [run(2, 0.7)]}
     assert differences(runs, seed=3) == differences(runs, seed=3)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_run import Run, make_task, tables, write_jsonl
-from fakes import KEYWORDS, LABELS, FakeLearner, ScriptedTeacher, sentence
+from fakes import KEYWORDS, LABELS, FakeLearner, ScriptedTeacher, digest, sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -142,16 +142,21 @@ def tagged(text: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("kind", "answer"), [("multilabel", several), ("ner", tagged)])
-def test_other_kinds_are_tried_alike(tmp_path: Path, kind: str, answer: Any) -> None:
-    make_task(tmp_path)
+def of_kind(folder: Path, kind: str, answer: Any) -> Task:
+    """Return a small task of another kind, with the same texts."""
+    make_task(folder)
     for name in ("seed", "test"):
-        path = tmp_path / f"{name}.jsonl"
+        path = folder / f"{name}.jsonl"
         texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
         write_jsonl(path, [{"text": text, **answer(text)} for text in texts])
-    settings = json.loads((tmp_path / "task.yaml").read_text())
-    (tmp_path / "task.yaml").write_text(json.dumps({**settings, "kind": kind}))
-    task = load_task(tmp_path / "task.yaml")
+    settings = json.loads((folder / "task.yaml").read_text())
+    (folder / "task.yaml").write_text(json.dumps({**settings, "kind": kind}))
+    return load_task(folder / "task.yaml")
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("multilabel", several), ("ner", tagged)])
+def test_other_kinds_are_tried_alike(tmp_path: Path, kind: str, answer: Any) -> None:
+    task = of_kind(tmp_path, kind, answer)
     measured = pilot(tmp_path, task, KnowsKinds(faulty=0))
     assert measured.gold == Share(3, 3)
     assert measured.sure.value == 1
@@ -159,6 +164,30 @@ def test_other_kinds_are_tried_alike(tmp_path: Path, kind: str, answer: Any) -> 
     assert measured.feedback.kept > 0
     assert all(finding.state == "good" for finding in judge(task, measured))
     assert forecast(task, load_data(task), measured).total.calls > 50
+
+
+class ReadsHalf(KnowsKinds):
+    """Tags every second text, and says of the others what cannot be read."""
+
+    def _text(self, asked: str, rng: Any, number: int) -> str:
+        if "Which entities are in this text?" in asked and digest(_text_in(asked)) % 2:
+            return "I see none."
+        return super()._text(asked, rng, number)
+
+
+def _text_in(asked: str) -> str:
+    text: str = json.loads(asked.rpartition("Text: ")[2])
+    return text
+
+
+def test_entities_that_cannot_be_read_count_against_a_teacher_alike(tmp_path: Path) -> None:
+    """Of written texts as of gold ones."""
+    task = of_kind(tmp_path, "ner", tagged)
+    measured = pilot(tmp_path, task, ReadsHalf(faulty=0))
+    written = measured.cover.labelled + measured.feedback.labelled
+    assert measured.sure.of == measured.gold.of + written
+    assert written > 0.9 * (measured.cover.texts + measured.feedback.texts)
+    assert 0.3 < measured.sure.value < 0.7
 
 
 def test_faulty_replies_are_counted(tmp_path: Path) -> None:
@@ -274,6 +303,8 @@ def changed(**parts: Any) -> Measured:
         (FINE, "labels", "good", "45 of 50 (0.90)", ""),
         (changed(gold=Share(35, 50)), "labels", "warning", "0.56 to 0.81", "music and alarm"),
         (changed(gold=Share(2, 2)), "labels", "warning", "0.34 to 1.00", "too few"),
+        (changed(gold=Share(0, 3)), "labels", "warning", "0.00 to 0.56", "too few"),
+        (changed(gold=Share(0, 12)), "labels", "wrong", "0.00 to 0.24", "larger model"),
         (changed(gold=Share(10, 50)), "labels", "wrong", "0.11 to 0.33", "larger model"),
         (changed(sure=Share(80, 100)), "agreement", "warning", "80 of 100", "position"),
         (changed(sure=Share(85, 100)), "agreement", "good", "85 of 100", ""),

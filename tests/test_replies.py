@@ -13,6 +13,7 @@ from evokd.replies import (
     MAX_TEXT,
     Entities,
     Texts,
+    occurrences,
     parse_entities,
     parse_hard_easy,
     parse_list,
@@ -189,6 +190,21 @@ def test_entities_are_found_in_the_text(items: list[Any], spans: list[Any]) -> N
 def test_refused_entities(items: list[Any], reason: str) -> None:
     made = parse_entities(reply(json.dumps(items)), TEXT, ["title", "artist"])
     assert made == Entities(reject=reason)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "places"),
+    [
+        ("दिल्ली में", "दिल्ली", [(0, 6)]),
+        ("दिल्ली में", "दिल", []),
+        ("cafe\u0301s and cafe\u0301", "cafe\u0301", [(11, 16)]),
+        ("cafe\u0301", "cafe", []),
+        ("می\u200cخواهم", "می", []),
+        ("กี่ที่", "กี่", [(0, 3)]),
+    ],
+)
+def test_no_entity_is_a_part_of_a_word(text: str, words: str, places: Any) -> None:
+    assert occurrences(text, words) == places
 
 
 @given(

@@ -122,6 +122,14 @@ def test_an_unknown_key_names_the_known_ones(
         ({"labels": {"music": 7, "alarm": ""}}, "labels.music: "),
         ({"loop": {"rounds": "many"}}, "loop.rounds: "),
         ({"loop": [1]}, "loop: "),
+        (
+            {"method": {"noise": "mixture"}, "loop": {"training": "sequential"}},
+            "method.noise does not fit loop.training: sequential",
+        ),
+        (
+            {"kind": "multilabel", "method": {"demonstrations": 2}},
+            "method.demonstrations does not fit kind: multilabel",
+        ),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:

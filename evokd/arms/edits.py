@@ -14,6 +14,7 @@ from typing import Any
 
 from evokd.answers import Span, names_in, read_spans, write_spans
 from evokd.arms.view import Proposal, Proposed, View
+from evokd.pieces import merge
 from evokd.seeds import derive
 
 SHARE = 0.1  # of a text's words that one text differs in (EDA's alpha), one word at least
@@ -91,6 +92,8 @@ def edit(parts: Sequence[Chunk], words: Sequence[Chunk], rng: random.Random) -> 
             i, j = rng.sample(range(len(made)), 2)
             one, other = made[i], made[j]
             made[i], made[j] = replace(other, gap=one.gap), replace(one, gap=other.gap)
+            for at in (i, i + 1, j, j + 1):
+                _apart(made, at)
         elif way == "leave out" and plain and len(made) > 1:
             left = made.pop(at := rng.choice(plain))
             _apart(made, at, left.gap)
@@ -100,7 +103,13 @@ def edit(parts: Sequence[Chunk], words: Sequence[Chunk], rng: random.Random) -> 
     return made
 
 
-def _apart(parts: list[Chunk], at: int, gap: str) -> None:
-    """See to it that a chunk does not become one word with what now stands before it."""
+def _apart(parts: list[Chunk], at: int, gap: str = "") -> None:
+    """See to it that a chunk does not become one word with what now stands before it.
+
+    Args:
+        gap: what it gets in any case where it has none.
+    """
     if at < len(parts):
-        parts[at] = replace(parts[at], gap=parts[at].gap or gap)
+        gap = parts[at].gap or gap
+        glued = at > 0 and not gap and merge(parts[at - 1].words, parts[at].words)
+        parts[at] = replace(parts[at], gap=" " if glued else gap)

@@ -18,9 +18,9 @@ from evokd.answers import Span, read_spans
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats.tags import encode, parts
+from evokd.pieces import attached
 
 BLANKS = " \t\r\n"
-JOINER = "\u200d"  # makes one picture of two emoji
 Line = tuple[int, str]
 
 
@@ -103,8 +103,8 @@ def _together(text: str, at: int) -> bool:
     before, after = text[at - 1], text[at]
     if before.isspace() or after.isspace():
         return False
-    stays = unicodedata.category(after) in {"Mn", "Mc", "Me", "Cf"}
-    return stays or before == JOINER or (_in_word(before) and _in_word(after))
+    stays = attached(before, after) or unicodedata.category(after) == "Cf"
+    return stays or (_in_word(before) and _in_word(after))
 
 
 def _in_word(character: str) -> bool:

@@ -8,7 +8,7 @@ orders. What both replies have is sure; what only one has is asked again (ProgGe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evokd import prompts
@@ -28,6 +28,7 @@ from evokd.wording import Seen
 from serving.spans import without_overlaps
 
 MOST = 40  # entities of one text
+UNREAD = "entities: "  # opens why a text has no answer though the teacher gave one
 NOTHING = "nothing"
 UNSURE = (
     0.5  # confidence in an answer without entities, whose probability the student does not give
@@ -94,7 +95,7 @@ class EntityTagging:
         gold, given = read_spans(seen.label), read_spans(seen.predicted)
         for span in sorted({*gold} ^ {*given}):
             others = given if span in gold else gold
-            beside = next((o for o in others if o.start < span.end and span.start < o.end), None)
+            beside = _beside(span, others)
             label = beside.label if beside else NOTHING
             return (span.label, label) if span in gold else (label, span.label)
         return NOTHING, NOTHING
@@ -157,11 +158,22 @@ class EntityTagging:
 
 
 def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelled:
-    """Return the answer that two replies and the verdicts on their differences give."""
+    """Return the answer that two replies and the verdicts on their differences give.
+
+    A wrong boundary or type leaves a text in doubt, unless an entity that is kept stands there.
+    """
     if reject := one.reject or other.reject:
-        return Labelled("", reason=reject if reject == "budget" else f"entities: {reject}")
+        return Labelled("", reason=reject if reject == "budget" else f"{UNREAD}{reject}")
     kept = {*one.spans} & {*other.spans}
     kept |= {span for span, verdict in verdicts.items() if verdict == "right"}
-    answer = write_spans(without_overlaps(sorted(kept)))
-    doubted = any(verdict in ("wrong boundary", "wrong type") for verdict in verdicts.values())
-    return Labelled(answer, reason="uncertain entity" if doubted else "")
+    answer = without_overlaps(sorted(kept))
+    doubted = any(
+        verdict in ("wrong boundary", "wrong type") and not _beside(span, answer)
+        for span, verdict in verdicts.items()
+    )
+    return Labelled(write_spans(answer), reason="uncertain entity" if doubted else "")
+
+
+def _beside(span: Span, others: Iterable[Span]) -> Span | None:
+    """Return the first of the others that overlaps a span."""
+    return next((o for o in others if o.start < span.end and span.start < o.end), None)
