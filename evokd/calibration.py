@@ -113,9 +113,3 @@ def _threshold(said: Floats, true: NDArray[np.bool_]) -> float:
     f1 = 2 * (given & true).sum(axis=1) / (given.sum(axis=1) + true.sum())
     best = tried[f1 >= f1.max() - TINY]
     return float(best[np.abs(best - HALF).argmin()])
-
-
-def at_one(threshold: float, temperature: float) -> float:
-    """Return the threshold that decides without the temperature as `threshold` does under it."""
-    odds = float(np.log(threshold / (1 - threshold))) * temperature
-    return float(1 / (1 + np.exp(-odds)))

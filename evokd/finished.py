@@ -6,6 +6,7 @@ A finished student's manifest alone says what it was made for: it needs no task 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def task_of(manifest: Manifest) -> Task:
 
 
 def kind_served(manifest: Manifest) -> Kind:
-    """Return the student's kind, which decides as the service does."""
+    """Return the student's kind, which decides as the service does, but for `reject`.
+
+    A kind has the likeliest label count also where the service would give none.
+    """
     task = task_of(manifest)
     if manifest.kind == "multilabel":
         return Multilabel(task, list(manifest.thresholds.values()))
@@ -50,9 +54,20 @@ def kind_served(manifest: Manifest) -> Kind:
 def scores_served(
     manifest: Manifest, predictor: Predictor[Any], examples: Sequence[Example]
 ) -> Scores:
-    """Score a student as it is served; `InputError` when there are no examples."""
+    """Score a student as it is served; `InputError` when there are no examples.
+
+    Of one that may give no label (`reject`) the likeliest counts all the same; how many texts are
+    answered, and how many of those rightly, stands beside.
+    """
     outputs = predictor.outputs([example.text for example in examples])
-    return kind_served(manifest).score([example.label for example in examples], outputs)
+    gold = [example.label for example in examples]
+    scores = kind_served(manifest).score(gold, outputs)
+    if not manifest.reject:
+        return scores
+    given = outputs.max(axis=1).astype(np.float64) >= manifest.reject
+    right = outputs.argmax(axis=1) == [list(manifest.labels).index(label) for label in gold]
+    of_given = float(right[given].mean()) if given.any() else None
+    return replace(scores, answered=float(given.mean()), accuracy_answered=of_given)
 
 
 def gold_scores(folder: Path, data: TaskData, *, file: str | None = None) -> dict[str, Any]:
@@ -81,13 +96,20 @@ def probabilities_of(student: Any, texts: Sequence[str]) -> NDArray[Any]:
     return tags
 
 
-def meta_of(task: Task, data: TaskData, ledger: Ledger, fitted: Calibration) -> StudentMeta:
-    """Return what manifest and card say of a run's student beside what export measures."""
+def meta_of(
+    task: Task, data: TaskData, ledger: Ledger, fitted: Calibration, *, student: Any
+) -> StudentMeta:
+    """Return what manifest and card say of a run's student beside what export measures.
+
+    Args:
+        student: the loaded one; its encoder may read fewer tokens than the task asks for.
+    """
     from export.student import StudentMeta
 
     kept = ledger.rows(split="train")
+    written = sum(row.example.origin != "pool" for row in kept)  # those are the user's own texts
     training: dict[str, Any] = {
-        "synthetic_share": len(kept) / (len(kept) + len(data.seed)),
+        "synthetic_share": written / (len(kept) + len(data.seed)),
         "rounds": len(ledger.results()) - 1,
         "seed": task.loop.seed,
     }
@@ -97,7 +119,7 @@ def meta_of(task: Task, data: TaskData, ledger: Ledger, fitted: Calibration) -> 
         name=task.name,
         domain=task.domain,
         labels=task.labels,
-        max_length=task.student.max_length,
+        max_length=min(task.student.max_length, student.tokenizer.model_max_length),
         base_model=task.student.model,
         teacher=(ledger.meta("teacher") or {"name": "unknown"})["name"],
         training=training,

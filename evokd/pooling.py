@@ -40,16 +40,22 @@ def wants_mean(folder: Path, model_type: str) -> bool:
 @torch.no_grad()
 def set_pooling_layer(model: Any) -> None:
     """Turn a BERT classifier's last layer and pooler into the mean of the layer before; frozen."""
+    freeze_pooling_layer(model)
     layer, pooler = model.bert.encoder.layer[-1], model.bert.pooler.dense
     for parameter in (*layer.parameters(), *pooler.parameters()):
         parameter.zero_()
-        parameter.requires_grad_(False)
     attention = layer.attention
     attention.self.value.weight.copy_(GAIN * torch.eye(attention.self.value.weight.shape[0]))
     attention.output.dense.weight.copy_(torch.eye(attention.output.dense.weight.shape[0]))
     attention.output.LayerNorm.weight.fill_(1.0)
     layer.output.LayerNorm.weight.fill_(1.0)
     pooler.weight.copy_(LINEAR * torch.eye(pooler.weight.shape[0]))
+
+
+def freeze_pooling_layer(model: Any) -> None:
+    """Keep the layer from being trained, which a saved model does not say of itself."""
+    for part in (model.bert.encoder.layer[-1], model.bert.pooler):
+        part.requires_grad_(False)
 
 
 class _FirstToken(torch.nn.Module):

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from evokd.errors import InputError
-from evokd.pooling import MARK, set_pooling_layer, wants_mean
+from evokd.pooling import MARK, freeze_pooling_layer, set_pooling_layer, wants_mean
 from evokd.settings import StudentSettings
 from evokd.weights import check_folder, find_weights
 
@@ -81,7 +81,10 @@ def saved_classifier(folder: Path) -> tuple[Any, Any]:
     Raises:
         InputError: when the folder is missing or is no sequence classifier saved as safetensors.
     """
-    return _saved(folder, AutoModelForSequenceClassification)
+    model, tokenizer = _saved(folder, AutoModelForSequenceClassification)
+    if getattr(model.config, MARK, False):
+        freeze_pooling_layer(model)
+    return model, tokenizer
 
 
 def saved_tagger(folder: Path) -> tuple[Any, Any]:
@@ -131,7 +134,15 @@ def _tokenizer(folder: Path, config: Any, settings: StudentSettings) -> Any:
 def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
     check_folder(folder)
     with _quietly(), _user_errors(folder):
-        model = auto.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        model, report = auto.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        if report["missing_keys"]:  # transformers makes them up, such as the head of another model
+            missing = ", ".join(sorted(report["missing_keys"])[:3])
+            raise InputError(
+                f"{folder}: lacks weights of a {type(model).__name__} ({missing})",
+                "give the folder of a student of this kind",
+            )
         return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 

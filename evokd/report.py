@@ -25,6 +25,7 @@ from evokd.loop import selects_by_gold
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.task import Task, TaskData
+from serving.layout import INT8
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -74,7 +75,7 @@ class Told:
     @property
     def served(self) -> str:
         """The precision that answers."""
-        return "int8" if self.export.get("passed") else "fp32"
+        return "int8" if self.export.get("served") == INT8 else "fp32"
 
     def before(self, split: str) -> dict[str, Any] | None:
         """Return the scores of the better of the two students that saw the seeds alone."""

@@ -14,13 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from evokd import prompts
+from evokd import prompts, writable
 from evokd.calls import Calls
 from evokd.demo import TEACHERS
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.replay import recorded_task
+from evokd.report import write_report
 from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
@@ -91,16 +92,18 @@ def export_run(
         force: serve INT8 whatever the gate says.
 
     Raises:
-        InputError: when the folder holds no finished run, or `out` exists.
+        InputError: when the folder holds no finished run, or `out` exists or cannot be made.
     """
     files = RunFiles(root)
     if not files.ledger.is_file():
         raise InputError(f"{files.ledger}: no such file", "give the folder of a finished run")
     if out is not None and out.exists():
         raise InputError(f"{out}: exists", "give --out a new folder")
+    writable.check_folder(out)
+    with reading(files.ledger) as begun:  # first, for opening it to write makes an empty one a run
+        task, data = recorded_task(begun)
     ledger = Ledger(files.ledger, attempt=False)
     try:
-        task, data = recorded_task(ledger)
         how = task.export.model_copy(update=dict(changes or {}))
         task = task.model_copy(update={"export": how})
         if ledger.stage("gate_texts") is None:
@@ -108,20 +111,37 @@ def export_run(
         stages = Stages(
             task, data, files, ledger, Calls(ledger, None), EncoderLearner(task), Silent()
         )
-        # Beside the old folder, so that one that serves is whole at every moment.
-        target = out or files.student
-        aside = target.with_name(f".{target.name}.exporting")
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(files.student, aside)
-        report, scores = stages.export(aside, force=force), stages.scores(aside)
-        if out is None:
-            ledger.finish_stage("export", report)
-            ledger.finish_stage("scores", scores)
-            shutil.rmtree(files.student)
-        os.replace(aside, target)
-        return report
+        return _exported(stages, out, force=force)
     finally:
         ledger.close()
+
+
+def _exported(stages: Stages, out: Path | None, *, force: bool) -> dict[str, Any]:
+    """Export beside what is there, so that a folder that serves is whole at every moment."""
+    files, ledger = stages.files, stages.ledger
+    target = out or files.student
+    aside, old = (target.with_name(f".{target.name}.{part}") for part in ("exporting", "old"))
+    if out is None and old.exists() and not target.exists():
+        os.replace(old, target)  # the last time was killed between its two renames
+    if not files.student.is_dir():
+        raise InputError(f"{files.student}: no such folder", "run the task again, to the end")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(files.student, aside)
+    report, scores = stages.export(aside, force=force), stages.scores(aside)
+    if out is not None:
+        os.replace(aside, target)
+        return report
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(target, old)
+    os.replace(aside, target)
+    with ledger.transaction():
+        ledger.finish_stage("export", report)
+        ledger.finish_stage("scores", scores)
+    shutil.rmtree(old)
+    if ledger.stage("latency") is not None:  # the run has come to its end: tell it anew
+        write_report(files.report, stages.task, stages.data, ledger)
+        stages.summary()
+    return report
 
 
 def check_models(task: Task) -> None:
@@ -155,6 +175,7 @@ def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
             raise InputError(
                 f"{files.root}: is not empty and holds no run", "give --out a new folder"
             )
+        writable.check_folder(files.root)
         return
     begun = _begun(files.ledger)
     if begun and (other := differences(begun, identity(task, data))):

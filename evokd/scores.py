@@ -37,6 +37,8 @@ class Scores:
         ece: expected calibration error of the top answer over 15 bins; None without
             probabilities.
         n: number of texts.
+        answered: share of texts that were given an answer; None where every text is.
+        accuracy_answered: share of right ones among those; None where there are none.
     """
 
     accuracy: float
@@ -46,6 +48,8 @@ class Scores:
     confusion: tuple[tuple[int, ...], ...]
     ece: float | None
     n: int
+    answered: float | None = None
+    accuracy_answered: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, made of JSON types only."""

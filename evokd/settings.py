@@ -169,7 +169,8 @@ class MethodSettings(Group):
         0,
         ge=0,
         le=16,
-        description="like labelled texts shown where a text is labelled (LLMaAA); not of multilabel",
+        description="like labelled texts shown where a text is labelled (LLMaAA); not for"
+        " multilabel",
     )
     attributes: bool = Field(
         False,
@@ -179,8 +180,8 @@ class MethodSettings(Group):
     noise: Literal["none", "mixture", "out-of-fold"] = Field(
         "none",
         description="drop texts whose label is likely wrong before the final training: by two"
-        " components of the losses (FreeAL) or by students that did not see them; not with training:"
-        " sequential, which has none",
+        " components of the losses (FreeAL) or by students that did not see them; not with"
+        " training: sequential, which has none",
     )
 
 

@@ -20,7 +20,7 @@ import torch
 from transformers import AutoTokenizer
 
 from evokd.errors import InputError
-from evokd.pooling import MARK
+from evokd.pooling import MARK, first_token_only
 from evokd.settings import StudentSettings
 from evokd.student import Student
 from evokd.training import (
@@ -84,7 +84,10 @@ def shrink(
         tokens, pad = small.tokens(texts), small.tokenizer.pad_token_id
         lengths = list(map(len, tokens))
         batches = plan_batches(lengths, settings.batch_size, epochs=epochs, seed=seed)
-        with used_rows_only(small.model, tokens, pad=pad) as renumbered:
+        with (
+            first_token_only(small.model),
+            used_rows_only(small.model, tokens, pad=pad) as renumbered,
+        ):
             train(
                 small.model, Rows(renumbered, goals, torch.ones(len(texts))), batches,
                 pad=pad, learning_rate=2 * settings.learning_rate, on_step=on_step,

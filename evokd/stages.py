@@ -214,7 +214,7 @@ class Stages:
             texts=texts,
             answers=[e.label for e in examples],
             torch_probabilities=probabilities_of(student, texts),
-            meta=meta_of(self.task, self.data, self.ledger, fitted),
+            meta=meta_of(self.task, self.data, self.ledger, fitted, student=student),
             options=ExportOptions(how.opset, how.exporter, how.target, force=force, half=how.half),
         )
         return {**asdict(report), "calibration": fitted.record}
@@ -242,20 +242,20 @@ class Stages:
     def nano(self) -> dict[str, Any]:
         """Distil the student into a nano student: the baseline that it must beat."""
         from export.nano import make_nano
-        from serving.layout import StudentFiles
 
         texts = [example.text for example in self.loop.training_set()]
         student = self.learner.load(self.files.student)
-        make_nano(
+        made = make_nano(
             self.files.student,
             self.files.nano,
             texts=texts,
             probabilities=np.asarray(student.predict(texts)),
+            target=self.task.export.target,
             seed=derive(self.task.loop.seed, "nano"),
             on_step=steps(self.watch, "training the nano student"),
         )
         return {
-            "size_bytes": StudentFiles(self.files.nano).int8.stat().st_size,
+            "size_bytes": (self.files.nano / made.serve).stat().st_size,
             "scores": gold_scores(self.files.nano, self.data),
         }
 

@@ -3,8 +3,11 @@
 One gate for all kinds of task. What is given is a set for each text: of a classification the one
 label, of a multilabel task the labels that apply, of entity tagging the spans. Agreement is what
 two versions give alike as a share of what they give (Dice; both ways counted): of a classification
-that is the share of texts with the same label. Of entities it is the share of tokens with the same
-tag, and the entities themselves are compared with the right ones.
+that is the share of texts with the same label, of those that are given one. Of entities it is the
+share of tokens with the same tag, and the entities themselves are compared with the right ones.
+
+Answers are those that are served, under the fitted temperature, thresholds and `reject`; so are the
+scores, which people act on: INT8 may not move them much either.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ PARITY = 1e-4
 """Largest difference of a probability between torch and full-precision ONNX."""
 AGREEMENT = 0.99
 """Smallest agreement of INT8 and full precision."""
+SCORE_SHIFT = 0.03
+"""Most that INT8 may move the score of an answer, on average; sound files move it by under 0.01."""
 MACRO_F1_LOSS = 0.01
 """Most macro F1 that INT8 may lose."""
 LABEL_LOSS = 0.03
@@ -44,12 +49,15 @@ class Version:
     """What one version of a student says of the gate's texts.
 
     Attributes:
-        rows: probabilities, [texts, labels]; of entities [tokens of all texts, tags].
-        given: what it gives each text: labels' names, or spans.
+        rows: probabilities, [texts, labels]; of entities [tokens of all texts, tags]. Without the
+            temperature.
+        given: what it gives each text when it serves: labels' names, or spans.
+        scores: how sure it is of each text when it serves; see `serving.said`.
     """
 
     rows: NDArray[Any]
     given: Given
+    scores: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class GateReport:
             lost any.
         worst_label_drop: that share.
         reasons: why it did not pass, one line each; () when it passed.
+        score_shift: mean difference of a text's score, INT8 against fp32.
     """
 
     passed: bool
@@ -76,6 +85,7 @@ class GateReport:
     worst_label: str
     worst_label_drop: float
     reasons: tuple[str, ...]
+    score_shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,8 @@ def compare(
     Raises:
         ValueError: when there are no texts or the shapes do not fit.
     """
-    if not gold or {len(fp32.given), len(int8.given)} != {len(gold)}:
+    said = (fp32.given, int8.given, fp32.scores, int8.scores)
+    if not gold or {*map(len, said)} != {len(gold)}:
         raise ValueError(f"expected what is given to {len(gold)} texts, at least one")
     if int8.rows.shape != fp32.rows.shape:
         raise ValueError(f"expected {fp32.rows.shape}, got {int8.rows.shape}")
@@ -136,8 +147,9 @@ def compare(
     if not worst or lost[worst] <= 0:
         worst = ""
     finite = bool(np.isfinite(int8.rows).all())
+    shift = float(np.abs(np.subtract(fp32.scores, int8.scores)).mean())
     reasons = [
-        *_checks(difference, agreement, f1_before - f1_after, finite=finite, of=OF[kind]),
+        *_checks(difference, agreement, f1_before - f1_after, shift, finite=finite, of=OF[kind]),
         *_label_checks(before, after, several=kind != "classification"),
     ]
     return GateReport(
@@ -150,6 +162,7 @@ def compare(
         worst_label=worst,
         worst_label_drop=lost[worst] / before[worst].wanted if worst else 0.0,
         reasons=tuple(reasons),
+        score_shift=shift,
     )
 
 
@@ -179,7 +192,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _checks(
-    difference: float, agreement: float, loss: float, *, finite: bool, of: str
+    difference: float, agreement: float, loss: float, shift: float, *, finite: bool, of: str
 ) -> list[str]:
     found = [
         (finite, "INT8 gives probabilities that are no numbers"),
@@ -192,6 +205,10 @@ def _checks(
         (
             loss <= MACRO_F1_LOSS + _SLACK,
             f"INT8 loses {100 * loss:.1f} points of macro F1 (limit {100 * MACRO_F1_LOSS:.0f})",
+        ),
+        (
+            shift <= SCORE_SHIFT + _SLACK,
+            f"INT8 moves scores by {shift:.3f} on average (limit {SCORE_SHIFT})",
         ),
     ]
     return [reason for good, reason in found if not good]

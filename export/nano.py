@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from transformers import AutoModel
 from evokd.errors import InputError
 from evokd.training import cross_entropy, each_by_itself, has_bf16
 from export.nano_onnx import write_nano_onnx
-from export.quantize import PLAIN, quantize
+from export.quantize import Target, isa, ladder
+from export.student import climb, report_on, version_of
 from serving import layout
 from serving.layout import Manifest, StudentFiles, write_manifest
 
@@ -61,6 +62,7 @@ def make_nano(
     texts: Sequence[str],
     probabilities: NDArray[Any],
     shape: NanoShape = NanoShape(),
+    target: Target = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Manifest:
@@ -69,6 +71,7 @@ def make_nano(
     Args:
         texts: what to learn from; never test texts.
         probabilities: what the student says of them, [texts, labels].
+        target: the instruction set that INT8 is made for; "auto" is this machine's.
         on_step: called with the steps done and all of them.
 
     Raises:
@@ -86,13 +89,14 @@ def make_nano(
     _train(net, ids, probabilities, several=several, shape=shape, seed=seed, on_step=on_step)
     aside = out.with_name(f".{out.name}.aside")
     _lay_out(aside, student, net, labels=list(manifest.labels))
+    gate = _quantised(StudentFiles(aside), manifest, texts, target)
     made = replace(
         manifest,
         name=f"{manifest.name}-nano",
-        serve=layout.INT8,
+        serve=gate["served"],
         base_model=f"static vectors of {manifest.base_model}",
         scores={},
-        gate={},
+        gate=gate,
         training={**manifest.training, "distilled from": manifest.name},
     )
     sealed = write_manifest(aside, made)
@@ -110,7 +114,20 @@ def _lay_out(folder: Path, student: Path, net: _Net, *, labels: list[str]) -> No
     config = {"model_type": "evokd-nano", "id2label": dict(enumerate(labels))}
     (folder / layout.CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_nano_onnx(folder / layout.ONNX, net.arrays())
-    quantize(folder / layout.ONNX, folder / layout.INT8, rung=PLAIN)
+
+
+def _quantised(
+    files: StudentFiles, manifest: Manifest, texts: Sequence[str], target: Target
+) -> dict[str, Any]:
+    """Make the INT8 file of the first rung that answers as full precision; return the report."""
+    fp32 = version_of(files, files.onnx, manifest, texts)
+    set_ = isa() if target == "auto" else target
+    tried = climb(
+        files, ladder(set_), manifest, texts=texts, gold=fp32.given, torch=fp32.rows, fp32=fp32
+    )
+    report = asdict(report_on(files, set_, 0.0, tried, forced=False))
+    plain: dict[str, Any] = json.loads(json.dumps(report))
+    return plain
 
 
 def token_vectors(

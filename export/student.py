@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from evokd.answers import KindName, Span, names_in, read_spans
-from evokd.calibration import at_one
 from evokd.errors import EvokdError, InputError
 from export.card import write_card
-from export.gate import PARITY, GateReport, Item, Version, compare, parity
+from export.gate import PARITY, GateReport, Given, Item, Version, compare, parity
 from export.half import write_half
 from export.onnx import Exporter, export_onnx
 from export.quantize import Isa, Rung, Target, isa, ladder, quantize
@@ -36,7 +35,7 @@ class StudentMeta:
         max_length: tokens of a text that are read, special tokens included.
         scores: set of texts -> measure -> value; see `serving.layout.Manifest`.
         training: facts for the card: "synthetic_share" (0 to 1), "rounds", "seed", ...
-        temperature: what logits are divided by when the student serves; the gate compares without.
+        temperature: what logits are divided by when the student serves; torch is compared without.
         thresholds, reject: see `serving.layout.Manifest`.
         examples: a few texts of the task for people to try.
     """
@@ -137,26 +136,18 @@ def export_student(
     for path in (files.manifest, files.int8, files.half):
         path.unlink(missing_ok=True)
     export_onnx(root, opset=options.opset, exporter=options.exporter)
-    fp32 = _version(files, files.onnx, meta, texts)
+    fp32 = version_of(files, files.onnx, meta, texts)
     difference = _faithful(files, torch_probabilities, fp32.rows)
     if options.half:
         write_half(files.onnx, files.half)
     target = isa() if options.target == "auto" else options.target
     gold = [_items(answer, meta.kind) for answer in answers]
-
-    def judge(candidate: Path) -> GateReport:
-        int8 = _version(files, candidate, meta, texts)
-        names = list(meta.labels)
-        return compare(
-            gold, kind=meta.kind, labels=names, torch=torch_probabilities, fp32=fp32, int8=int8
-        )
-
     rungs = ladder(target) if options.rungs is None else options.rungs
-    tried = _climb(files, rungs, judge)
+    tried = climb(files, rungs, meta, texts=texts, gold=gold, torch=torch_probabilities, fp32=fp32)
     forced = options.force and bool(tried) and not tried[-1].gate.passed
     if forced:
         quantize(files.onnx, files.int8, rung=rungs[0])
-    report = _report(files, target, difference, tried, forced=forced)
+    report = report_on(files, target, difference, tried, forced=forced)
     seal(root, report, meta=meta)
     return report
 
@@ -172,16 +163,25 @@ def _faithful(files: StudentFiles, torch: NDArray[Any], fp32: NDArray[Any]) -> f
     )
 
 
-def _climb(
-    files: StudentFiles, rungs: Sequence[Rung], judge: Callable[[Path], GateReport]
+def climb(
+    files: StudentFiles,
+    rungs: Sequence[Rung],
+    meta: StudentMeta | Manifest,
+    *,
+    texts: Sequence[str],
+    gold: Given,
+    torch: NDArray[Any],
+    fp32: Version,
 ) -> list[Attempt]:
     """Try the rungs until the gate passes one, which becomes the INT8 file."""
-    tried = []
+    tried, names = [], list(meta.labels)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=files.root) as aside:
         candidate = Path(aside) / files.int8.name
         for rung in rungs:
             quantize(files.onnx, candidate, rung=rung)
-            tried.append(Attempt(rung.name, judge(candidate)))
+            int8 = version_of(files, candidate, meta, texts)
+            gate = compare(gold, kind=meta.kind, labels=names, torch=torch, fp32=fp32, int8=int8)
+            tried.append(Attempt(rung.name, gate))
             if tried[-1].gate.passed:
                 os.replace(candidate, files.int8)
                 break
@@ -248,16 +248,27 @@ def _config(files: StudentFiles) -> dict[str, Any]:
     return config
 
 
-def _version(files: StudentFiles, model: Path, meta: StudentMeta, texts: Sequence[str]) -> Version:
-    """Return what an ONNX file says, without the temperature."""
-    # Where a label applies under the temperature, it applies at these thresholds without.
-    thresholds = [at_one(t, meta.temperature) for t in meta.thresholds.values()]
-    whole_words = _config(files).get(WHOLE_WORDS, False)
-    predictor = predictor_of(meta.kind, thresholds=thresholds, whole_words=whole_words)(
-        model, files.tokenizer, labels=list(meta.labels), max_length=meta.max_length
+def version_of(
+    files: StudentFiles, model: Path, meta: StudentMeta | Manifest, texts: Sequence[str]
+) -> Version:
+    """Return what an ONNX file says: its answers as it serves, its rows without the temperature."""
+    predictor = predictor_of(
+        meta.kind,
+        thresholds=list(meta.thresholds.values()),
+        reject=meta.reject,
+        whole_words=_config(files).get(WHOLE_WORDS, False),
+    )(
+        model,
+        files.tokenizer,
+        labels=list(meta.labels),
+        max_length=meta.max_length,
+        temperature=meta.temperature,
     )
     rows, said = predictor.judged(texts)
-    return Version(rows, [_items_of(one) for one in said])
+    if meta.temperature != 1:
+        predictor.temperature = 1.0
+        rows = predictor.probabilities(texts)
+    return Version(rows, [_items_of(one) for one in said], [one.score for one in said])
 
 
 def _items_of(said: Said) -> list[Item]:
@@ -268,9 +279,10 @@ def _items(answer: str, kind: KindName) -> Sequence[Item]:
     return read_spans(answer) if kind == "ner" else names_in(answer, kind)
 
 
-def _report(
+def report_on(
     files: StudentFiles, target: Isa, difference: float, tried: list[Attempt], *, forced: bool
 ) -> ExportReport:
+    """Return what was made of the rungs that were tried; the files are there."""
     passed = bool(tried) and tried[-1].gate.passed
     present = {"onnx": files.onnx, "int8": files.int8, "fp16": files.half}
     return ExportReport(

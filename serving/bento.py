@@ -72,18 +72,26 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
     """
     manifest = layout.read_manifest(student)
     layout.verify(student, manifest)
-    if out is not None and (out.exists() or not out.absolute().parent.is_dir()):
-        raise InputError(f"{out}: exists, or its folder does not", "give a new file's name")
+    if out is not None:
+        out = _new_file(out)
     if importlib.util.find_spec("bentoml") is None:
         raise MissingExtra("serve", ImportError(name="bentoml"))
-    tag = f"{_name(manifest.name)}:{version or manifest.sha256[manifest.serve][:12]}"
+    name, number = _name(manifest.name), version or manifest.sha256[manifest.serve][:12]
+    tag = f"{name}:{number}"
     with tempfile.TemporaryDirectory(prefix="evokd-bento-") as folder:
         _lay_out(Path(folder), student, manifest)
-        name, number = tag.split(":")
         _bentoml("build", folder, "--name", name, "--version", number, "--output", "tag")
     if out is not None:
         _bentoml("export", tag, str(out.absolute()))
     return Built(tag, Path(_bentoml("get", tag, "--output", "path")), out)
+
+
+def _new_file(out: Path) -> Path:
+    """Return the file as BentoML will call it; `InputError` when it cannot be a new one."""
+    named = out if out.suffix == ".bento" else out.parent / f"{out.name}.bento"
+    if out.is_dir() or named.exists() or not named.absolute().parent.is_dir():
+        raise InputError(f"{named}: exists, or its folder does not", "give a new file's name")
+    return named
 
 
 def _lay_out(folder: Path, student: Path, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class HarvestSettings:
             raise InputError(f"harvest: {self.file.parent} is no folder", "make the folder first")
         if not 0 < self.below <= 1:
             raise InputError(f"harvest: below {self.below} keeps no text", "for example 0.6")
-        if self.megabytes <= 0:
+        if not 0 < self.megabytes < math.inf:
             raise InputError(f"harvest: {self.megabytes} MB is no room", "for example 64")
 
     def environment(self) -> dict[str, str]:
@@ -119,8 +120,9 @@ class Harvest:
             size = os.fstat(handle).st_size
             if size and size + len(lines) > self._wanted.megabytes * 1e6 / 2:
                 os.replace(self._wanted.file, self.old)
+                fresh = self._locked()
                 os.close(handle)
-                handle, size = self._locked(), 0
+                handle, size = fresh, 0
             if os.write(handle, lines) < len(lines):
                 os.ftruncate(handle, size)  # the disk is full: rather no line than half of one
         finally:

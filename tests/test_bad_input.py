@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,3 +159,51 @@ def test_a_missing_student_or_run_is_refused(
     before = files(home)
     is_refused(evokd_(*arguments), "nowhere")
     assert files(home) == before
+
+
+@pytest.mark.usefixtures("weights")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "task.yaml", "--out", "seed.jsonl/run"], "seed.jsonl is no folder"),
+        (["plan", "task.yaml", "--out", "seed.jsonl"], "seed.jsonl is no folder"),
+        (["plan", "task.yaml", "--json", "gone/plan.json"], "plan.json: cannot be written"),
+        (["compare", "task.yaml", "--out", "seed.jsonl"], "seed.jsonl is no folder"),
+        (["replay", "run", "--out", "gone/texts.jsonl"], "texts.jsonl: cannot be written"),
+        (["replay", "run", "--out", "."], ".: cannot be written"),
+        (["bench", "student", "--json", "gone/times.json"], "times.json: cannot be written"),
+        (["export", "run", "--out", "seed.jsonl/copy"], "seed.jsonl is no folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    home: Path, evokd_: Evokd, arguments: list[str], says: str
+) -> None:
+    (home / "run").mkdir()
+    Ledger(home / "run" / "run.db").close()
+    before = files(home)
+    is_refused(evokd_(*arguments), says)
+    assert files(home) == before
+
+
+@pytest.mark.parametrize("command", ["replay", "export"])
+def test_an_empty_database_stays_empty(home: Path, evokd_: Evokd, command: str) -> None:
+    (home / "run.db").touch()
+    before = files(home)
+    is_refused(evokd_(command, "."), "run.db: not a ledger")
+    assert files(home) == before
+
+
+def test_texts_in_another_encoding_are_refused(
+    home: Path, evokd_: Evokd, tiny_sealed: Path
+) -> None:
+    half = os.fsdecode(b"\xff")
+    is_refused(evokd_("predict", str(tiny_sealed), "play", half), "TEXT: is not Unicode")
+    (home / "run").mkdir()
+    Ledger(home / "run" / "run.db").close()
+    is_refused(evokd_("why", "run", half), "TEXT_OR_ID: is not Unicode")
+
+
+def test_who_runs_the_demo_by_its_name_is_told_how(home: Path, evokd_: Evokd) -> None:
+    ended = evokd_("run", "demo")
+    is_refused(ended, "demo: no such file")
+    assert "evokd demo" in ended[2][1]

@@ -66,12 +66,32 @@ def test_a_bento_answers_without_torch(tiny_sealed: Path, tmp_path: Path, home: 
         assert server.ask("/")[0] == 200
 
 
+def test_a_bento_is_called_as_it_is_told(
+    tiny_sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def answers(*arguments: str) -> str:
+        asked.append(arguments)
+        return str(tmp_path)
+
+    monkeypatch.setattr("serving.bento._bentoml", answers)
+    built = build(tiny_sealed, version="a:b", out=tmp_path / "mine")
+    assert asked[0][2:6] == ("--name", "tiny", "--version", "a:b")
+    assert asked[1] == ("export", "tiny:a:b", str(tmp_path / "mine.bento"))
+    assert built.file == tmp_path / "mine.bento"
+
+
 def test_only_a_whole_student_is_packed(tiny_sealed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"evokd\.json"):
         build(tmp_path)
     (tmp_path / "there.bento").touch()
     with pytest.raises(InputError, match=r"there\.bento"):
         build(tiny_sealed, out=tmp_path / "there.bento")
+    with pytest.raises(InputError, match=r"there\.bento"):
+        build(tiny_sealed, out=tmp_path / "there")  # BentoML would call it there.bento
+    with pytest.raises(InputError, match="exists"):
+        build(tiny_sealed, out=tmp_path)
     student = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
     (student / layout.WEIGHTS).write_bytes(b"other")
     with pytest.raises(IntegrityError):

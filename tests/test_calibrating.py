@@ -14,7 +14,6 @@ from evokd.calibrating import Calibration, calibrate
 from evokd.calibration import (
     HALF,
     LEAST,
-    at_one,
     error_each,
     fit_temperature_each,
     fit_thresholds,
@@ -66,15 +65,6 @@ def test_the_temperature_of_many_labels_is_found(temperature: float) -> None:
     assert error_each(sigmoid(logits), true) < 0.03
     if temperature > 1:
         assert error_each(said, true) > 2 * error_each(tempered_each(said, temperature), true)
-
-
-@given(st.floats(0.01, 0.99), st.floats(0.3, 8), st.floats(0.001, 0.999))
-def test_a_threshold_decides_the_same_without_the_temperature(
-    threshold: float, temperature: float, said: float
-) -> None:
-    under = tempered_each(np.array([[said]]), temperature)[0, 0]
-    if abs(under - threshold) > 1e-9:
-        assert (under >= threshold) == (said >= at_one(threshold, temperature))
 
 
 def test_nothing_is_fitted_for_entities() -> None:

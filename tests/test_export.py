@@ -20,6 +20,7 @@ from tiny_student import (
 from evokd.errors import EvokdError, InputError, IntegrityError
 from export import add_scores, export_student
 from export.card import card
+from export.gate import GateReport, Version
 from export.quantize import PLAIN, isa, ladder
 from serving import layout
 from serving.layout import StudentFiles, read_manifest, verify
@@ -123,6 +124,34 @@ def test_the_ladder_is_walked_until_a_rung_holds(fragile: Path) -> None:
     assert names == [rung.name for rung in ladder(isa())][: len(names)]
     assert [attempt.gate.passed for attempt in report.tried] == [False] * (len(names) - 1) + [True]
     assert names[-1] in {"keep_quarter", "keep_half"}
+
+
+def test_the_gate_judges_what_is_served(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the temperature and with `reject`, while torch is compared without."""
+    from export import student as module
+
+    versions: list[Version] = []
+
+    def seen(*_: object, fp32: Version, **more: Any) -> GateReport:
+        versions.append(fp32)
+        return compare(*_, fp32=fp32, **more)  # type: ignore[arg-type]
+
+    compare = module.compare
+    monkeypatch.setattr(module, "compare", seen)
+    texts, labels = make_texts(40, seed=7)
+    texts[:4] = ["the of", "a", "please now", "you can"]
+    report = export_student(
+        saved,
+        texts=texts,
+        answers=labels,
+        torch_probabilities=torch_probabilities(saved, texts),
+        meta=replace(meta(), temperature=3.0, reject=0.8),
+    )
+    assert report.parity_max_diff < 1e-4
+    served = open_predictor(saved, file=layout.ONNX).predict(texts)
+    assert [*versions[0].given] == [[*one.given] for one in served]
+    assert [*versions[0].scores] == [one.score for one in served]
+    assert [] in versions[0].given
 
 
 def test_corrupted_weights_are_caught(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import made_run
 import pytest
 from tiny_kinds import TOPICS, TYPES, tagged_examples, topical_examples
 from tiny_student import MAX_LENGTH
 
+from evokd import run
 from evokd.answers import KindName, in_words
 from evokd.calibrating import Calibration
 from evokd.calls import Calls
+from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.finished import meta_of, probabilities_of
 from evokd.kinds import kind_of
@@ -23,6 +28,7 @@ from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.report import write_report
 from evokd.rounds_told import weaknesses
+from evokd.run import export_run
 from evokd.runfiles import RunFiles
 from evokd.settings import ExportSettings
 from evokd.stages import Stages
@@ -39,12 +45,8 @@ def gate_rows(examples: Sequence[Example]) -> list[Row]:
     return [Row(-1, e, "gate", None, None, "") for e in examples]
 
 
-@pytest.fixture(params=["ner", "multilabel"])
-def stages(
-    request: pytest.FixtureRequest, tagger_sealed: Path, labeller_sealed: Path, tmp_path: Path
-) -> Iterator[Stages]:
-    """A run that has come to its export, with gold dev and test texts."""
-    kind: KindName = request.param
+def come_to_export(kind: KindName, student: Path, folder: Path) -> Stages:
+    """Make a run that has come to its export, with gold dev and test texts."""
     task = Task(
         name=f"a-{kind}",
         kind=kind,
@@ -57,22 +59,41 @@ def stages(
     data = TaskData(
         seed=tuple(make(4, seed=1)), dev=tuple(make(60, seed=2)), test=tuple(make(40, seed=3))
     )
-    ledger = Ledger(tmp_path / "run.db")
+    ledger = Ledger(folder / "run.db")
     ledger.add_rows(gate_rows(make(60, seed=4)))
-    source = tagger_sealed if kind == "ner" else labeller_sealed
-    shutil.copytree(source, tmp_path / "student")
+    shutil.copytree(student, folder / "student")
+    calls, learner = Calls(ledger, None), EncoderLearner(task)
+    return Stages(task, data, RunFiles(folder), ledger, calls, learner, Silent())
+
+
+@pytest.fixture(params=["ner", "multilabel"])
+def stages(
+    request: pytest.FixtureRequest, tagger_sealed: Path, labeller_sealed: Path, tmp_path: Path
+) -> Iterator[Stages]:
+    """A run that has come to its export."""
+    source = tagger_sealed if request.param == "ner" else labeller_sealed
+    made = come_to_export(request.param, source, tmp_path)
     try:
-        yield Stages(
-            task,
-            data,
-            RunFiles(tmp_path),
-            ledger,
-            Calls(ledger, None),
-            EncoderLearner(task),
-            Silent(),
-        )
+        yield made
     finally:
-        ledger.close()
+        made.ledger.close()
+
+
+@pytest.fixture
+def ended(labeller_sealed: Path, tmp_path: Path) -> Path:
+    """The folder of a run that has come to its end; its report and summary are not written."""
+    stages = come_to_export("multilabel", labeller_sealed, tmp_path)
+    ledger = stages.ledger
+    ledger.set_meta("data", stages.data.to_json())
+    ledger.set_meta("run", {"settings": stages.task.settings()})
+    ledger.finish_stage("gate_texts", {"texts": 60})
+    ledger.finish_stage("export", stages.export(stages.files.student))
+    scores = stages.scores(stages.files.student)
+    ledger.finish_stage("scores", scores)
+    ledger.finish_stage("seed_only", {"fine_tuned": scores["fp32"], "centroid": {}})
+    ledger.finish_stage("latency", made_run._latency(True))
+    ledger.close()
+    return tmp_path
 
 
 def test_a_student_is_exported_scored_and_told(stages: Stages) -> None:
@@ -114,7 +135,6 @@ def test_a_student_is_exported_scored_and_told(stages: Stages) -> None:
 
 
 def test_a_nano_student_gives_labels_and_finds_no_entities(stages: Stages) -> None:
-    from evokd.errors import InputError
     from export.nano import NanoShape, make_nano
 
     folder, out = stages.files.student, stages.files.nano
@@ -171,5 +191,82 @@ def test_a_reject_threshold_reaches_the_student(stages: Stages) -> None:
     task = stages.task.model_copy(
         update={"kind": "classification", "export": ExportSettings(reject=0.7)}
     )
-    made = meta_of(task, stages.data, stages.ledger, Calibration(temperature=2.0))
+    student = stages.learner.load(stages.files.student)
+    fitted = Calibration(temperature=2.0)
+    made = meta_of(task, stages.data, stages.ledger, fitted, student=student)
     assert (made.reject, made.temperature) == (0.7, 2.0)
+
+
+def test_what_a_student_reads_is_what_its_encoder_can(stages: Stages) -> None:
+    asked = stages.task.student.model_copy(update={"max_length": 4 * MAX_LENGTH})
+    long = replace(stages, task=stages.task.model_copy(update={"student": asked}))
+    long.export(stages.files.student)
+    assert layout.read_manifest(stages.files.student).max_length == MAX_LENGTH
+    (said,) = open_predictor(stages.files.student).predict(["play rain now please " * 60])
+    assert said.windows > 1
+
+
+def test_the_users_own_texts_are_not_synthetic(stages: Stages) -> None:
+    made = MADE[stages.task.kind](10, seed=6)
+    origins = ["cover"] * 2 + ["hard", "easy"] + ["pool"] * 6
+    rows = [
+        Row(0, replace(e, origin=o), "train", None, None, "")
+        for e, o in zip(made, origins, strict=True)
+    ]
+    stages.ledger.add_rows(rows)
+    student = stages.learner.load(stages.files.student)
+    made_of = meta_of(stages.task, stages.data, stages.ledger, Calibration(), student=student)
+    assert made_of.training["synthetic_share"] == 4 / (10 + len(stages.data.seed))
+
+
+def test_an_export_in_place_is_told(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.gate.AGREEMENT", 1.1)  # nothing passes
+    assert not export_run(ended, None)["passed"]
+    summary = json.loads((ended / "summary.json").read_text())
+    assert summary["gate"] == {"passed": False, "served": layout.ONNX}
+    assert summary["student"]["int8"]["test_micro_f1"] is None
+    assert "Not passed." in (ended / "report.html").read_text(encoding="utf-8")
+    export_run(ended, None, force=True)
+    summary = json.loads((ended / "summary.json").read_text())
+    assert summary["gate"]["served"] == layout.INT8 == layout.read_manifest(ended / "student").serve
+    assert "Not passed, and forced." in (ended / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_copy_changes_nothing_of_the_run(ended: Path, tmp_path: Path) -> None:
+    before = layout.read_manifest(ended / "student")
+    export_run(ended, tmp_path / "copies" / "mine")
+    assert layout.read_manifest(tmp_path / "copies" / "mine").labels == before.labels
+    assert layout.read_manifest(ended / "student") == before
+    assert not (ended / "report.html").exists()
+
+
+@pytest.mark.parametrize("rename", [1, 2])
+def test_an_export_that_is_killed_loses_no_student(
+    ended: Path, rename: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[Path] = []
+
+    def dies(source: Path, target: Path) -> None:
+        replaced.append(target)
+        if len(replaced) == rename:
+            raise KeyboardInterrupt
+        rename_(source, target)
+
+    with monkeypatch.context() as patched:
+        rename_ = run.os.replace
+        patched.setattr(run, "os", SimpleNamespace(replace=dies))
+        with pytest.raises(KeyboardInterrupt):
+            export_run(ended, None)
+    export_run(ended, None)
+    student = ended / "student"
+    layout.verify(student, layout.read_manifest(student))
+    assert (student / layout.WEIGHTS).is_file()
+    assert not list(ended.glob(".student*")), "nothing is left aside"
+
+
+def test_an_export_without_a_student_is_refused(ended: Path) -> None:
+    (ended / ".student.exporting").mkdir()
+    (ended / "student").rename(ended / "moved")
+    with pytest.raises(InputError, match="student: no such folder"):
+        export_run(ended, None)
+    assert (ended / ".student.exporting").is_dir(), "what was made may be the last there is"

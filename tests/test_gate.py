@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evokd.answers import Span
+from evokd.answers import KindName, Span
 from export import gate
 from export.gate import GateReport, Version, compare
 
@@ -23,9 +23,11 @@ def table(answers: str) -> Table:
 
 
 def judge(gold: str, *, torch: Table, fp32: Table, int8: Table) -> GateReport:
-    versions = [Version(rows, [[LABELS[i]] for i in rows.argmax(axis=1)]) for rows in (fp32, int8)]
+    one, other = (
+        Version(rows, [[LABELS[i]] for i in rows.argmax(axis=1)], rows.max(axis=1).tolist())
+        for rows in (fp32, int8)
+    )
     right = [[label] for label in gold]
-    one, other = versions
     return compare(right, kind="classification", labels=LABELS, torch=torch, fp32=one, int8=other)
 
 
@@ -106,6 +108,29 @@ def test_no_numbers_never_pass() -> None:
     assert not judge(gold, torch=broken, fp32=fp32, int8=fp32).passed
 
 
+@pytest.mark.parametrize(
+    ("shift", "passes"), [(0.9 * gate.SCORE_SHIFT, True), (1.1 * gate.SCORE_SHIFT, False)]
+)
+def test_scores_may_not_move_much_though_the_answers_stay(shift: float, passes: bool) -> None:
+    fp32 = table("abc" * 10)
+    int8 = np.where(fp32 > 0.5, fp32 - 2 * shift, fp32)
+    int8[::2] = fp32[::2]
+    report = judge("abc" * 10, torch=fp32, fp32=fp32, int8=int8)
+    assert report.score_shift == pytest.approx(shift, abs=1e-6)
+    assert report.agreement == 1
+    assert report.passed is passes
+    assert passes or report.reasons[0].startswith("INT8 moves scores")
+
+
+def test_of_answers_that_may_be_withheld_those_given_must_agree() -> None:
+    gold: Sets = [{"a"}] * 300
+    some: Sets = [{"a"}] * 100 + [set()] * 200
+    assert check_sets(gold, some, some, kind="classification").agreement == 1
+    report = check_sets(gold, some, gold, kind="classification")
+    assert not report.passed
+    assert report.agreement == pytest.approx(200 / 400)
+
+
 def test_tables_that_do_not_fit_are_a_bug() -> None:
     for gold, torch, int8 in (("", "", ""), ("a", "ab", "a"), ("a", "a", "ab"), ("ab", "a", "a")):
         with pytest.raises(ValueError, match="expected"):
@@ -132,15 +157,15 @@ def test_a_pass_keeps_every_promise(rows: list[tuple[str, str, str]]) -> None:
 Sets = list[set[str]]
 
 
-def check_sets(gold: Sets, fp32: Sets, int8: Sets) -> GateReport:
+def check_sets(gold: Sets, fp32: Sets, int8: Sets, *, kind: KindName = "multilabel") -> GateReport:
     rows = np.full((len(gold), len(LABELS)), 0.5, np.float32)
     return compare(
         gold,
-        kind="multilabel",
+        kind=kind,
         labels=LABELS,
         torch=rows,
-        fp32=Version(rows, fp32),
-        int8=Version(rows, int8),
+        fp32=Version(rows, fp32, [0.5] * len(fp32)),
+        int8=Version(rows, int8, [0.5] * len(int8)),
     )
 
 
@@ -192,8 +217,8 @@ def test_of_entities_the_tags_must_agree_and_words_and_type_be_right() -> None:
             kind="ner",
             labels=["place"],
             torch=tags,
-            fp32=Version(tags, gold),
-            int8=Version(rows, given),
+            fp32=Version(tags, gold, [1.0] * len(gold)),
+            int8=Version(rows, given, [1.0] * len(given)),
         )
 
     assert judged(gold).passed

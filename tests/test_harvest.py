@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,31 @@ def test_a_full_disk_leaves_no_half_line(file: Path, monkeypatch: pytest.MonkeyP
     assert read_texts(file) == ["rain"]
 
 
+def test_a_file_that_cannot_be_begun_anew_is_closed_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second close would close what another thread has opened meanwhile."""
+    harvest = Harvest(HarvestSettings(file, megabytes=0.0001))
+    harvest.add([("rain " * 9, said(0.1))])
+    opened, closed, close = [harvest._locked()], list[int](), os.close
+
+    def locked() -> int:
+        if not opened:
+            raise OSError("no space for another file")
+        return opened.pop()
+
+    def seen(handle: int) -> None:
+        closed.append(handle)
+        close(handle)
+
+    (handle,) = opened
+    monkeypatch.setattr(harvest, "_locked", locked)
+    monkeypatch.setattr(os, "close", seen)
+    with pytest.raises(OSError, match="no space"):
+        harvest.add([("storm", said(0.1))])
+    assert closed == [handle]
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
@@ -87,6 +113,8 @@ def test_a_full_disk_leaves_no_half_line(file: Path, monkeypatch: pytest.MonkeyP
         ({"below": 0.0}, "keeps no text"),
         ({"below": 1.5}, "keeps no text"),
         ({"megabytes": 0.0}, "no room"),
+        ({"megabytes": math.nan}, "no room"),
+        ({"megabytes": math.inf}, "no room"),
     ],
 )
 def test_useless_settings_are_refused(

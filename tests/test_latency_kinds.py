@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 from test_latency import BRIEF, Listener
-from tiny_kinds import tagged_examples, topical_examples
+from tiny_kinds import TOPICS, tagged_examples, topical_examples
 
 from benchmarks.latency.bench import measure
 from benchmarks.latency.material import Material
-from benchmarks.latency.rows import teachers_task
+from benchmarks.latency.rows import student_rows, teachers_task
 from benchmarks.latency.table import show
-from evokd.answers import read_spans
+from evokd.answers import read_spans, write_labels
 from evokd.examples import Example
 from evokd.latency_told import latency_table
 from evokd.teacher import Generate, OnWritten, Written
 from evokd.watch import Silent
-from serving.layout import read_manifest
+from serving.layout import ONNX, read_manifest, write_manifest
+from serving.predictor import open_predictor
 
 
 class Copier(Listener):
@@ -52,8 +56,6 @@ class Copier(Listener):
 def measured(
     folder: Path, teacher: Listener, examples: Sequence[Example], **more: Any
 ) -> dict[str, Any]:
-    from dataclasses import replace
-
     task = teachers_task(read_manifest(folder), "demo", threads=1)
     texts = [e.text for e in examples][:12]
     plan = replace(BRIEF, scored=30)
@@ -99,6 +101,24 @@ def test_labels_are_scored_one_by_one(labeller_sealed: Path) -> None:
     assert {request.choices for request in teacher.scored} == {("yes", "no")}
     assert not teacher.written
     assert "writing" not in shown(made)
+
+
+def test_torch_gives_the_labels_that_are_served(labeller_sealed: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(labeller_sealed, tmp_path / "student"))
+    fitted = replace(read_manifest(copy), temperature=8.0, thresholds=dict.fromkeys(TOPICS, 0.6))
+    write_manifest(copy, fitted)
+    texts = [e.text for e in topical_examples(60, seed=23)]
+    rows = student_rows(copy, threads=1)
+    served = [write_labels(one.labels) for one in open_predictor(copy, file=ONNX).predict(texts)]
+    assert rows["torch"]().answers(texts) == rows["onnx"]().answers(texts) == served
+    assert len({*served}) > 1
+
+
+def test_a_student_may_be_called_by_a_dot(
+    labeller_sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(labeller_sealed)
+    assert {*student_rows(Path(), threads=1)} == {"torch", "onnx", "int8"}
 
 
 def test_a_teacher_that_copies_rightly_is_right(tagger_sealed: Path) -> None:

@@ -138,6 +138,20 @@ def test_a_whole_summary(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -
         assert shown in said
 
 
+def test_forced_int8_is_told_as_what_is_served(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    forced = {"passed": False, "served": "onnx/model_quantized.onnx"}
+    timed = SUMMARY["latency_ms"] | {"int8": {"p50": 0.5}}
+    show_summary(SUMMARY | {"gate": forced, "latency_ms": timed}, Path("runs/tiny"))
+    said = capsys.readouterr().out
+    assert "gate: INT8 refused, INT8 is served" in said
+    assert "60.0x" in said, "the teacher takes 60 times as long as INT8"
+    show_summary(SUMMARY | {"gate": forced}, Path("runs/tiny"))  # forced when the run was over
+    assert "30.00" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_teacher_name_and_path(capsys: pytest.CaptureFixture[str], text: str) -> None:
     teacher = SUMMARY["teacher"] | {"name": text}
@@ -156,7 +170,14 @@ def test_scores_with_hostile_labels(capsys: pytest.CaptureFixture[str], text: st
     assert "2 texts: accuracy 0.5000" in said
     assert "calibration" not in said
     show_scores(Scores.from_dict(scores.to_dict() | {"ece": 0.125}))
-    assert "calibration error 0.125" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "calibration error 0.125" in said
+    assert "the service answers" not in said
+    some = scores.to_dict() | {"answered": 0.5, "accuracy_answered": 1.0}
+    show_scores(Scores.from_dict(some))
+    assert "answers 50.0% of them, 100.0% of those rightly" in capsys.readouterr().out
+    show_scores(Scores.from_dict(some | {"answered": 0.0, "accuracy_answered": None}))
+    assert "answers 0.0% of them; the rest" in capsys.readouterr().out
 
 
 def test_an_export_and_why_it_was_refused(

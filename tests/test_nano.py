@@ -47,6 +47,32 @@ def test_it_is_sealed_and_says_what_it_is(nano: Path, tiny_sealed: Path) -> None
     assert not list(nano.parent.glob(".*")), "nothing is left aside"
 
 
+@pytest.mark.parametrize(("target", "rung"), [("vnni", "plain"), ("avx2", "reduce_range")])
+def test_int8_is_made_for_the_target_and_judged(
+    tiny_sealed: Path, tmp_path: Path, target: Any, rung: str
+) -> None:
+    texts, _ = make_texts(60, seed=23)
+    said = open_predictor(tiny_sealed).probabilities(texts)
+    manifest = make_nano(
+        tiny_sealed, tmp_path / "nano", texts=texts, probabilities=said, shape=SHAPE, target=target
+    )
+    assert manifest.gate["tried"][0]["rung"] == rung
+    assert manifest.gate["passed"]
+    assert (manifest.serve, manifest.gate["isa"]) == (layout.INT8, target)
+
+
+def test_int8_that_its_own_gate_refuses_is_not_served(
+    tiny_sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.gate.AGREEMENT", 1.1)
+    texts, _ = make_texts(40, seed=23)
+    said = open_predictor(tiny_sealed).probabilities(texts)
+    made = make_nano(tiny_sealed, tmp_path / "nano", texts=texts, probabilities=said, shape=SHAPE)
+    assert made.serve == layout.ONNX
+    assert not (tmp_path / "nano" / layout.INT8).exists()
+    open_predictor(tmp_path / "nano").predict(texts[:1])
+
+
 def test_the_same_seed_gives_the_same_file(tiny_sealed: Path, tmp_path: Path) -> None:
     texts, _ = make_texts(40, seed=23)
     said = open_predictor(tiny_sealed).probabilities(texts)

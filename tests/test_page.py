@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from running import Running, serving
 
+from serving import layout
 from serving.predictor import open_predictor
 from serving.routes import PAGE
 
@@ -115,6 +117,17 @@ def test_it_shows_labels_times_and_the_command(server: Running, tmp_path: Path) 
     assert "don'\\''t" in part(shown, "curl")
     assert "<b>wait" not in shown, "a text is shown and not obeyed"
     assert part(shown, "error") == ""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_an_answer_that_is_withheld_marks_no_label(tiny_sealed: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
+    layout.write_manifest(copy, replace(layout.read_manifest(copy), reject=0.999999))
+    with serving(copy, tmp_path) as server:
+        shown = dom(f"{server.url}/?text=the+of", tmp_path / "home")
+    assert part(shown, "verdict").startswith("It gives no label")
+    assert 'class="best"' not in part(shown, "bars")
 
 
 @pytest.mark.browser

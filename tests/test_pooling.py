@@ -3,16 +3,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from evokd import shrink as shrinking
 from evokd.examples import Example
 from evokd.pooling import MARK, first_token_only, set_pooling_layer, start_at_centroids, wants_mean
 from evokd.settings import StudentSettings
-from evokd.student import fit, load_student, untrained
+from evokd.student import Student, fit, load_student, untrained
 
 LABELS = ["alarm", "music"]
 TEXTS = ["wake me at seven", "play a song", "play jazz now please", "alarm"]
@@ -109,6 +111,32 @@ def test_training_leaves_the_pooling_layer_as_it_is(settings: StudentSettings) -
     after = fit(examples, LABELS, settings, epochs=1, seed=0).model.bert.encoder.layer[-1]
     for name, value in after.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_a_student_that_was_saved_keeps_its_pooling_layer_too(
+    settings: StudentSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pooling(student: Student) -> list[torch.nn.Parameter]:
+        bert = student.model.bert
+        return [*bert.encoder.layer[-1].parameters(), *bert.pooler.parameters()]
+
+    def seen(model: Any, *rest: Any, **more: Any) -> None:
+        layers.append(type(model.bert.encoder.layer[-1]).__name__)
+        train(model, *rest, **more)
+
+    examples = [Example(text, LABELS[i % 2]) for i, text in enumerate(TEXTS)]
+    fit(examples, LABELS, settings, epochs=1, seed=0).save(tmp_path / "saved")
+    loaded = load_student(tmp_path / "saved", threads=1)
+    before, layers = [p.clone() for p in pooling(loaded)], list[str]()
+    train = shrinking.train
+    monkeypatch.setattr(shrinking, "train", seen)
+    quick = settings.model_copy(update={"learning_rate": 1e-2})
+    size = shrinking.Size(layers=1)
+    small = shrinking.shrink(loaded, TEXTS, size=size, settings=quick, epochs=3, seed=0)
+    assert layers == ["_FirstToken"], "trained without the work of the other tokens"
+    again = fit(examples, LABELS, quick, epochs=1, seed=0, start=loaded)
+    for student in (small, again):
+        assert all(map(torch.equal, pooling(student), before))
 
 
 def test_the_head_starts_at_the_centroids(settings: StudentSettings) -> None:

@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.quality.__main__ import groups
+from benchmarks.quality.__main__ import _arguments, groups
 from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.picture import picture, write_pictures
 from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
 from evokd.answers import Span, read_spans
+from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.task import load_data
 
@@ -74,6 +75,28 @@ def test_a_cell_is_measured_once(cells: Cells) -> None:
     assert again.cells == cells.cells
     assert not again.missing("t", "evokd", 3)
     assert again.missing("t", "pgkd", 2)
+
+
+def test_a_smoke_run_and_a_measurement_never_share_a_file(cells: Cells, tmp_path: Path) -> None:
+    before = cells.path.read_bytes()
+    with pytest.raises(InputError, match="holds measured cells"):
+        Cells(cells.path, quick=True)
+    assert cells.path.read_bytes() == before
+    smoke = tmp_path / "smoke.json"
+    Cells(smoke, quick=True).add("t", "evokd", 1, cell(0.1, 1))
+    with pytest.raises(InputError, match="holds a smoke run"):
+        Cells(smoke, quick=False)
+    assert Cells(smoke, quick=True).cells == {}, "a smoke run begins anew"
+
+
+@pytest.mark.parametrize("name", ["json", "work"])
+def test_a_smoke_run_has_places_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(*more: str) -> Path:
+        monkeypatch.setattr("sys.argv", ["quality", "--data", "sets", *more])
+        return Path(getattr(_arguments(), name))
+
+    assert chosen() != chosen("--quick")
+    assert chosen("--quick", f"--{name}", "mine") == Path("mine")
 
 
 def test_the_table_has_what_the_issue_names(cells: Cells) -> None:

@@ -118,6 +118,19 @@ def test_tells_the_whole_run(make: Make, tmp_path: Path) -> None:
     assert anchors <= set(page.values("id"))
 
 
+def test_forced_int8_is_told_as_what_is_served(make: Make, tmp_path: Path) -> None:
+    make()
+    ledger = Ledger(tmp_path / "run.db")
+    ledger.finish_stage("export", ledger.stage("export") | {"passed": False, "forced": True})
+    task = make_task(LABELS, rounds=2)
+    write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
+    ledger.close()
+    text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "After: final student, INT8" in text
+    assert "After: final student, full precision" not in text
+    assert "Not passed, and forced." in text
+
+
 def test_counts_agree_with_the_ledger(make: Make, tmp_path: Path) -> None:
     text = words(make(rounds=2, per_round=30))
     ledger = Ledger(tmp_path / "run.db")

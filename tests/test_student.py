@@ -209,6 +209,11 @@ def test_errors_name_what_is_wrong(
         fit(examples(4), NAMES, StudentSettings(model=str(broken)), epochs=1, seed=0)
 
 
+def test_a_model_of_another_kind_is_no_student(tagger_sealed: Path) -> None:
+    with pytest.raises(InputError, match="lacks weights of a BertForSequenceClassification"):
+        load_student(tagger_sealed)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_without_a_gpu_is_an_error(tiny_saved: Path) -> None:
     settings = StudentSettings(model=str(tiny_saved), device="cuda")

@@ -105,6 +105,27 @@ def test_evaluate_reads_what_the_kind_has(
         assert ("micro F1" in out[-1]) == (folder != tiny_sealed)
 
 
+def test_evaluate_says_how_many_texts_are_answered(
+    tiny_sealed: Path, tmp_path: Path, evokd_: Evokd
+) -> None:
+    copy = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
+    texts, labels = make_texts(40, seed=3)
+    texts[::4] = ["the of", "a", "please now", "you can", "my", "for me", "to", "some", "of", "the"]
+    score = sorted(one.score for one in open_predictor(copy).predict(texts))[6]
+    layout.write_manifest(copy, replace(layout.read_manifest(copy), reject=score))
+    file = tmp_path / "gold.jsonl"
+    lines = [{"text": t, "label": label} for t, label in zip(texts, labels, strict=True)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, out, _ = evokd_("evaluate", str(copy), str(file), "--json")
+    scores = json.loads("\n".join(out))
+    said = [one.label for one in open_predictor(copy).predict(texts)]
+    pairs = [(s, g) for s, g in zip(said, labels, strict=True) if s is not None]
+    assert scores["answered"] == len(pairs) / 40 < 1
+    assert scores["accuracy_answered"] == sum(s == g for s, g in pairs) / len(pairs)
+    _, out, _ = evokd_("evaluate", str(copy), str(file))
+    assert f"answers {len(pairs) / 40:.1%} of them" in out[-1]
+
+
 def test_evaluate_refuses_a_file_of_another_kind(
     tagger_sealed: Path,
     tmp_path: Path,

@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks.latency.bench import bench_student
 from benchmarks.latency.table import show
 from evokd.errors import EvokdError
+from evokd.writable import check_file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(parser.parse_args(arguments))
     student, out = options.pop("student"), options.pop("json")
     try:
+        check_file(out)
         record = bench_student(student, **options)
     except EvokdError as problem:
         print(f"error: {problem.message}\nhint: {problem.hint}", file=sys.stderr)

@@ -220,11 +220,12 @@ def _files(folder: Path) -> dict[str, tuple[Path, str | None]]:
     return {
         "onnx": (folder, ONNX),
         "int8": (folder, INT8),
-        "nano": (folder.with_name("nano"), None),
+        "nano": (folder.resolve().with_name("nano"), None),  # "." has no name
     }
 
 
 def _torch(folder: Path, threads: int) -> Row:
+    from evokd.calibration import tempered_each
     from evokd.finished import kind_served
     from serving.layout import read_manifest
 
@@ -232,7 +233,10 @@ def _torch(folder: Path, threads: int) -> Row:
     kind, student = kind_served(manifest), _loaded(folder, manifest, threads)
 
     def answers(texts: Sequence[str]) -> list[str]:
-        return [one.predicted for one in kind.predictions(student.predict(texts))]
+        outputs = student.predict(texts)
+        if manifest.kind == "multilabel":  # its thresholds hold under the temperature
+            outputs = tempered_each(outputs, manifest.temperature)
+        return [one.predicted for one in kind.predictions(outputs)]
 
     return Row(lambda text: student.predict([text]), answers)
 

@@ -31,6 +31,8 @@ from evokd.watch import Silent
 
 CORE = "evokd,static,pgkd,auggpt,seed-only"  # the first one's round 0 is heard by the others
 TASKS = "snips-7,clinc-20,banking-12,massive-18"
+JSON, WORK = Path("benchmarks/results/quality.json"), Path("runs/quality")
+QUICK = Path("runs/quality-quick")
 
 
 def main() -> None:
@@ -106,8 +108,8 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks.quality", description="Few-shot quality of arms."
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/quality.json"))
-    parser.add_argument("--work", type=Path, default=Path("runs/quality"), help="the cells' runs")
+    parser.add_argument("--json", type=Path, help=f"else {JSON}, or {QUICK}.json with --quick")
+    parser.add_argument("--work", type=Path, help=f"the cells' runs; else {WORK}, or {QUICK}")
     parser.add_argument("--tasks", default=TASKS, help=f"of {', '.join(settings())}")
     parser.add_argument("--arms", default=CORE)
     parser.add_argument("--seeds", type=int, default=5)
@@ -117,6 +119,9 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.tasks, args.arms, args.seeds = "snips-7", "static,evokd", 1
+    # A smoke run comes near no figure: its cells and runs are others.
+    args.json = args.json or (QUICK.with_suffix(".json") if args.quick else JSON)
+    args.work = args.work or (QUICK if args.quick else WORK)
     return args
 
 

@@ -12,19 +12,29 @@ from typing import Any
 import numpy as np
 
 from evokd.comparison import averaged, reached
+from evokd.errors import InputError
 from evokd.paired import METHOD, Difference, differences
 
 FULL = "full"
 
 
 class Cells:
-    """What was measured: of a task, an arm and a seed what the run came to."""
+    """What was measured: of a task, an arm and a seed what the run came to.
+
+    A smoke run begins anew. It and a measurement never share a file: `InputError`.
+    """
 
     def __init__(self, path: Path, *, quick: bool) -> None:
         self.path, self.quick = path, quick
         self.cells: dict[str, Any] = {}
-        if path.exists() and not quick:
-            self.cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if not path.exists():
+            return
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["quick"] != quick:
+            whose = "a smoke run" if stored["quick"] else "measured cells"
+            raise InputError(f"{path}: holds {whose}", "give another --json")
+        if not quick:
+            self.cells = stored["cells"]
 
     def missing(self, task: str, arm: str, seed: int) -> bool:
         """Say whether a cell is still to be measured."""

@@ -50,9 +50,11 @@ def compare(
     from evokd.compare import Contest
     from evokd.compare import compare as run_all
     from evokd.task import load_task
+    from evokd.writable import check_folder
 
     loaded = load_task(task, change or ())
     folder = out or Path("runs") / f"compare-{loaded.name}"
+    check_folder(folder)
     names = tuple(name.strip() for name in arms.split(",") if name.strip())
     try:
         with Live() as watch:

@@ -60,8 +60,11 @@ def run(
 
         evokd run my/task.yaml --out runs/mine --set loop.rounds=10
     """
+    from evokd.errors import InputError
     from evokd.task import load_task
 
+    if str(task) == "demo" and not task.exists():
+        raise InputError("demo: no such file", "the built-in task runs with: evokd demo")
     loaded = load_task(task, change or ())
     _run(loaded, out or Path("runs") / loaded.name)
 
@@ -128,21 +131,20 @@ def replay(
     evokd replay runs/demo --out texts.jsonl
     """
     from evokd.errors import InputError, IntegrityError
-    from evokd.ledger import Ledger
+    from evokd.ledger import reading
     from evokd.replay import data_set
     from evokd.replay import replay as make_again
     from evokd.runfiles import RunFiles
+    from evokd.writable import check_file
 
+    check_file(out)
     path = RunFiles(run).ledger
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give the folder of a run")
-    ledger = Ledger(path, attempt=False)
-    try:
+    with reading(path) as ledger:
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{run}: the run is not finished", "run it to the end first")
         again, recorded = make_again(ledger), ledger.rows()
-    finally:
-        ledger.close()
     if again != recorded:
         raise IntegrityError(f"{path}: its texts are not what its calls give", "was it edited?")
     if out is not None:

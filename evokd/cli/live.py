@@ -15,6 +15,7 @@ from rich.text import Text
 
 from evokd.scores import Scores
 from evokd.watch import Tick
+from serving.layout import INT8
 
 WEAKNESSES_SHOWN = 6
 
@@ -123,7 +124,7 @@ def _summary_table(summary: Mapping[str, Any]) -> Table:
     for column in SUMMARY_COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     student, size, latency = summary["student"], summary["size_bytes"], summary["latency_ms"]
-    seed, served = summary["seed_only"], "int8" if summary["gate"]["passed"] else "onnx"
+    seed, served = summary["seed_only"], "int8" if summary["gate"]["served"] == INT8 else "onnx"
     rows: list[tuple[str, Mapping[str, Any] | None, int | None, str]] = [
         ("seeds, fine-tuned", seed["fine_tuned"], None, ""),
         ("seeds, centroid", seed["centroid"], None, ""),
@@ -143,10 +144,10 @@ def _summary_table(summary: Mapping[str, Any]) -> Table:
 
 def _summary_lines(summary: Mapping[str, Any], out: Path) -> str:
     teacher, examples = summary["teacher"], summary["examples"]
-    passed = summary["gate"]["passed"]
-    gate = "passed, INT8 is served" if passed else "INT8 refused, full precision is served"
+    gate = "passed" if summary["gate"]["passed"] else "INT8 refused"
+    gate += ", INT8" if summary["gate"]["served"] == INT8 else ", full precision"
     return (
-        f"gate: {gate}; round chosen by {summary['selection']}\n"
+        f"gate: {gate} is served; round chosen by {summary['selection']}\n"
         f"teacher {teacher.get('name', '')}: {teacher['calls']:,} calls, {teacher['tokens_in']:,} "
         f"tokens in, {teacher['tokens_out']:,} out ({teacher['decoded']:,} really decoded)\n"
         f"texts: {examples['written']} written, {examples['kept']} kept, "
@@ -171,6 +172,13 @@ def show_scores(scores: Scores) -> None:
     console.print(
         f"{scores.n} texts: accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}{more}"
     )
+    if scores.answered is not None:
+        right = scores.accuracy_answered
+        console.print(
+            f"the service answers {scores.answered:.1%} of them"
+            + (f", {right:.1%} of those rightly" if right is not None else "")
+            + "; the rest score below its reject threshold and count above as if answered"
+        )
 
 
 def show_export(report: Mapping[str, Any]) -> None:
@@ -203,6 +211,8 @@ def _times(latency: Mapping[str, Any], row: str, served: str) -> list[str]:
     """Return the row's p50 and how many times as long as the served file it takes."""
     if not latency.get(row):
         return ["", ""]
-    p50, base = latency[row]["p50"], latency[served]["p50"]
-    times = p50 / base
+    p50 = latency[row]["p50"]
+    if not latency.get(served):  # exported again since, and not timed since
+        return [f"{p50:.2f}", ""]
+    times = p50 / latency[served]["p50"]
     return [f"{p50:.2f}", "" if row == served else f"{times:.{1 if times > 0.95 else 2}f}x"]

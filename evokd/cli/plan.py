@@ -43,7 +43,10 @@ def plan(
     import tempfile
 
     from evokd.task import demo_task, load_task
+    from evokd.writable import check_file, check_folder
 
+    check_folder(out)
+    check_file(json_file)
     is_demo = str(task) == "demo" and not task.exists()
     loaded = demo_task(change or ()) if is_demo else load_task(task, change or ())
     with tempfile.TemporaryDirectory() as aside:

@@ -46,9 +46,13 @@ def predict(
     """
     import json
 
+    from evokd.errors import InputError
+    from evokd.examples import is_unicode
     from serving.messages import Question, shape
     from serving.predictor import open_predictor
 
+    if not all(map(is_unicode, texts)):
+        raise InputError("TEXT: is not Unicode", "give it in UTF-8")
     for text, said in zip(texts, open_predictor(student).predict(texts), strict=True):
         if as_json:
             record = {"text": text, **shape(said, Question(text="")).model_dump()}
@@ -84,7 +88,8 @@ def evaluate(
 
         evokd evaluate runs/demo/student my/test.jsonl
 
-    Accuracy is the share of texts whose whole answer is right.
+    Accuracy is the share of texts whose whole answer is right. Of a student with a reject
+    threshold the likeliest label counts; the share that the service answers stands below.
     """
     import json
 
@@ -172,7 +177,9 @@ def bench(
     from benchmarks.latency.bench import bench_student
     from benchmarks.latency.table import show
     from evokd.cli.live import Live
+    from evokd.writable import check_file
 
+    check_file(json_file)
     how: dict[str, Any] = {"texts": texts, "tokens": tokens, "labels": labels, "threads": threads}
     console = Console(highlight=False)
     with Live(console) as watch:

@@ -47,6 +47,7 @@ def why(
 
     from evokd.answers import in_words
     from evokd.errors import InputError
+    from evokd.examples import is_unicode
     from evokd.ledger import reading
     from evokd.runfiles import RunFiles
     from evokd.why import matches
@@ -55,6 +56,8 @@ def why(
     path = RunFiles(run).ledger
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give the folder of a run")
+    if not is_unicode(text):
+        raise InputError("TEXT_OR_ID: is not Unicode", "give it in UTF-8")
     with reading(path) as ledger:
         found = matches(ledger, text)
         if len(found) == 1:

@@ -1,0 +1,27 @@
+"""Whether a command can write where it is told to: asked before its work, not after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from evokd.errors import InputError
+
+
+def check_file(path: Path | None) -> None:
+    """Refuse a file that cannot be written; its folder must be there. None is no file."""
+    if path is None:
+        return
+    there = path if path.exists() else path.absolute().parent
+    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{path}: cannot be written", "give a file in a folder that is there")
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder that cannot be written or made, with those above it. None is no folder."""
+    if path is None:
+        return
+    whole = path.absolute()
+    there = next(part for part in (whole, *whole.parents) if os.path.lexists(part))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{path}: {there} is no folder that can be written", "give another folder")
