@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu test-transformers5 check format bench demo-teacher clean
+.PHONY: help install demo test test-slow test-browser test-gpu test-transformers5 check format bench demo-teacher clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,9 @@ test: $(STAMP) ## Run the default tests, two at a time (under 5 minutes on 2 cor
 
 test-slow: $(STAMP) ## Run the tests marked slow, and only them
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-browser: $(STAMP) ## Run the tests of the service's page (needs chromium on the PATH)
+	$(BIN)/python -m pytest -m browser
 
 test-gpu: $(STAMP) ## Run the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu
