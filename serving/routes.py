@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from serving import metrics
 from serving.desk import Desk, Stages
-from serving.limits import OPEN_PATHS, App, Message, Receive, Scope, Send, refuse, reply
+from serving.limits import CLOSE, OPEN_PATHS, App, Message, Receive, Scope, Send, refuse, reply
 from serving.messages import Question, complaint
 from serving.openapi import describe
 from serving.turns import Late, Overloaded
@@ -35,6 +35,12 @@ POLICY = (
 )
 PAGE_HEADERS = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"))
 SOON = ((b"retry-after", b"1"),)
+CROWDED, ONE_IN = 4, 8
+"""Where so many requests wait in this worker, one answer in so many ends its connection.
+
+Connections stay with the worker that took them, and one that is idle when many come together takes
+nearly all. A caller who comes again is met by the worker that has time.
+"""
 Answerer = Callable[[Receive, Send], Awaitable[None]]
 
 
@@ -87,6 +93,7 @@ class Routes:
     def __init__(self, app: App) -> None:
         self.app = app
         self._page = PAGE.read_bytes()
+        self._answered = 0
         self._answerers: dict[str, tuple[str, Answerer]] = {
             "/predict": ("POST", self._predict),
             "/info": ("GET", self._info),
@@ -122,7 +129,13 @@ class Routes:
             await refuse(send, 503, "this took too long; ask for less, or again", headers=SOON)
         else:
             body = answers.model_dump_json(exclude_unset=True).encode("utf-8")
-            await reply(send, 200, body, headers=[(b"server-timing", _timing(stages))])
+            headers = [(b"server-timing", _timing(stages)), *self._parting()]
+            await reply(send, 200, body, headers=headers)
+
+    def _parting(self) -> list[tuple[bytes, bytes]]:
+        self._answered += 1
+        crowded = _desk().turns.waiting >= CROWDED
+        return [CLOSE] if crowded and self._answered % ONE_IN == 0 else []
 
     async def _info(self, _receive: Receive, send: Send) -> None:
         await reply(send, 200, _desk().info.model_dump_json().encode("utf-8"))

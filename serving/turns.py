@@ -57,6 +57,11 @@ class Turns:
         finally:
             self._inside -= 1
 
+    @property
+    def waiting(self) -> int:
+        """Return how many requests are inside."""
+        return self._inside
+
     async def take(self, step: Callable[[], T], deadline: float) -> T:
         """Run a step when it is this caller's turn.
 

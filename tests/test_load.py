@@ -83,6 +83,18 @@ def test_a_server_that_hangs_up_costs_the_requests_it_held() -> None:
     assert sample.statuses == {DROPPED: 2}
 
 
+def test_a_client_comes_again_where_an_answer_ends_the_connection() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    sample = against(once, lambda port: closed_loop(port, REQUESTS, clients=2, seconds=0.3))
+    assert set(sample.statuses) == {200}
+    assert sample.statuses[200] > 4
+
+
 def test_nobody_listens() -> None:
     assert asyncio.run(connect(1)) is None
 

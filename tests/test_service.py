@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bentoml
@@ -28,7 +29,7 @@ from benchmarks.load_client import Connection, connect, requests_of
 from benchmarks.load_faults import workers_of
 from evokd.errors import InputError, IntegrityError
 from evokd.formats import read_texts
-from serving import layout
+from serving import layout, routes
 from serving.harvest import HarvestSettings
 from serving.limits import API_KEY, LIMITS
 from serving.messages import Answers
@@ -383,3 +384,13 @@ def test_on_sigterm_requests_in_flight_are_answered(server: Running) -> None:
         assert server.end() == 0
         assert [answer.result()[0] for answer in asked] == [200] * 4
     assert server.ask("/livez")[0] == 0, "nothing is left behind"
+
+
+@pytest.mark.parametrize(("waiting", "ended"), [(0, 0), (routes.CROWDED, 5)])
+def test_a_crowded_worker_ends_some_connections(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, ended: int
+) -> None:
+    desk = SimpleNamespace(turns=SimpleNamespace(waiting=waiting))
+    monkeypatch.setattr(routes, "_desk", lambda: desk)
+    made = routes.Routes(None)  # type: ignore[arg-type]
+    assert sum(bool(made._parting()) for _ in range(5 * routes.ONE_IN)) == ended
