@@ -101,10 +101,15 @@ def test_ctrl_c_breaks_off_what_is_under_way_at_once(serve: Serve, pauses: Pause
         pressed.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    with teacher(server.url, pauses) as opened:
-        threading.Thread(target=press, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            opened.generate(asks(5))
+    # Tests that were started in the background of a shell ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with teacher(server.url, pauses) as opened:
+            threading.Thread(target=press, daemon=True).start()
+            with pytest.raises(KeyboardInterrupt):
+                opened.generate(asks(5))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - pressed[0] < 5
 
 
