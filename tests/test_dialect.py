@@ -16,7 +16,7 @@ from toy_servers import (
 )
 
 from evokd.errors import TeacherError
-from evokd.teacher import Generate, Written
+from evokd.teacher import Generate, Score, Written
 from evokd.teacher.grammar import choice
 
 __all__ = ["pauses", "serve"]
@@ -87,7 +87,7 @@ def test_a_server_without_its_extras_scores_by_answers(serve: Serve, pauses: Pau
 
 FULL = Generate(
     user("hi"), seed=2**40 + 1, temperature=0.7, top_p=0.8, min_p=0.1, repetition_penalty=1.2,
-    max_tokens=50, stop=("END",), grammar=choice(["a"]),
+    max_tokens=50, stop=("", "END"), grammar=choice(["a"]),
 )  # fmt: skip
 COMMON = {"temperature": 0.7, "top_p": 0.8, "max_tokens": 50, "stop": ["END"], "model": "toy"}
 MORE = COMMON | {"min_p": 0.1, "chat_template_kwargs": {"enable_thinking": False}}
@@ -137,6 +137,15 @@ def test_sampling_and_structure_are_worded_for_the_server(
         (chat("<think>\nhm"), Written("", "length", 10, 3, 13)),
         ({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
          Written("", "stop", 0, 0, 0)),
+        (chat([{"type": "text", "text": "h"}, {"type": "text", "text": "i"}, {"type": "image"}, 3]),
+         Written("hi", "stop", 10, 3, 13)),
+        (chat({"odd": 1}), Written("", "stop", 10, 3, 13)),
+        (chat("hi", cached=20), Written("hi", "stop", 10, 3, 3)),
+        (chat("hi") | {"usage": [1]}, Written("hi", "stop", 0, 0, 0)),
+        (chat("hi") | {"usage": {"prompt_tokens": "x", "completion_tokens": 3}, "timings": 7},
+         Written("hi", "stop", 0, 3, 3)),
+        (chat("hi") | {"usage": {"prompt_tokens": -4, "prompt_tokens_details": "x"}},
+         Written("hi", "stop", 0, 0, 0)),
     ],
 )  # fmt: skip
 def test_a_reply_is_read(
@@ -144,3 +153,101 @@ def test_a_reply_is_read(
 ) -> None:
     with teacher(serve(plain, Reply(body)).url, pauses) as opened:
         assert opened.generate(asks(1)) == [written]
+
+
+@pytest.mark.parametrize("body", [{"choices": [{"message": None}]}, {"choices": "no"}, {}])
+def test_what_is_no_reply_is_said_to_be_none(
+    serve: Serve, pauses: Pauses, body: dict[str, Any]
+) -> None:
+    with (
+        teacher(serve(plain, Reply(body)).url, pauses) as opened,
+        pytest.raises(TeacherError, match="gives no reply"),
+    ):
+        opened.generate(asks(1))
+
+
+def test_an_empty_stop_is_not_sent(serve: Serve, pauses: Pauses) -> None:
+    server = serve(plain)
+    with teacher(server.url, pauses) as opened:
+        opened.generate([Generate(user("hi"), stop=("",))])
+    assert "stop" not in server.questions()[0].body
+
+
+@pytest.mark.parametrize("answer", [Reply({"tokens": "none"}), Reply({"content": 1})])
+def test_a_server_without_tokens_is_named(serve: Serve, pauses: Pauses, answer: Reply) -> None:
+    server = serve(lambda a: answer if a.path == "/tokenize" else llama_server(a))
+    with teacher(server.url, pauses) as opened, pytest.raises(TeacherError, match="no tokens"):
+        opened.score([Score(user("hi"), ("a", "b"))])
+
+
+# -- servers that take less -----------------------------------------------------------------------
+
+MUSIC = Score(user("about music"), ("alarm", "music"))
+
+
+def taking(*forms: str, status: int = 400) -> Any:
+    """Return a server that refuses other forms of structure."""
+
+    def answer(asked: Asked) -> Reply | None:
+        form = (asked.body or {}).get("response_format", {}).get("type")
+        if form and form not in forms:
+            return Reply({"error": f"{form} is not supported"}, status)
+        if form == "json_object":
+            assert "JSON" in asked.body["messages"][-1]["content"]
+            return Reply(chat('{"answer": "music"}'))
+        return Reply(chat("music.")) if asked.path.endswith("chat/completions") else plain(asked)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [400, 422, 500, 501])
+@pytest.mark.parametrize(
+    ("forms", "asked"),
+    [
+        (["json_object"], ["json_schema", "json_object", "json_object"]),
+        ([], ["json_schema", "json_object", None, None]),
+    ],
+)
+def test_a_form_that_is_refused_is_asked_for_once(
+    serve: Serve, pauses: Pauses, forms: list[str], asked: list[str | None], status: int
+) -> None:
+    server = serve(taking(*forms, status=status))
+    with teacher(server.url, pauses) as opened:
+        one, two = (opened.score([MUSIC])[0] for _ in range(2))
+    assert one.logprobs == two.logprobs == (-20.0, 0.0)
+    sent = [question.body.get("response_format", {}).get("type") for question in server.questions()]
+    times = 6 if status == 500 else 1  # which might pass
+    refused = {"json_schema", "json_object"}.difference(forms)
+    assert sent == [form for form in asked for _ in range(times if form in refused else 1)]
+    assert server.questions()[-1].body["messages"][-1]["content"].startswith("about music")
+
+
+def test_many_at_once_agree_on_a_form(serve: Serve, pauses: Pauses) -> None:
+    server = serve(taking())
+    with teacher(server.url, pauses) as opened:
+        assert {s.logprobs for s in opened.score([MUSIC] * 20)} == {(-20.0, 0.0)}
+        before = len(server.questions())
+        opened.score([MUSIC] * 5)
+    assert len(server.questions()) - before == 5
+
+
+def test_a_question_that_is_refused_in_every_form_changes_nothing(
+    serve: Serve, pauses: Pauses
+) -> None:
+    long = [Reply({"error": "context too long"}, 400)] * 3
+    server = serve(plain, *long)
+    with teacher(server.url, pauses) as opened:
+        with pytest.raises(TeacherError, match="too long"):
+            opened.score([MUSIC])
+        opened.score([MUSIC])
+    assert server.questions()[-1].body["response_format"]["type"] == "json_schema"
+    assert len(server.questions()) == 4
+
+
+def test_an_outage_is_no_refusal(serve: Serve, pauses: Pauses) -> None:
+    server = serve(plain, *[Reply({"error": "down"}, 503)] * 6)
+    with teacher(server.url, pauses) as opened:
+        with pytest.raises(TeacherError, match=r"503.*6 attempts") as caught:
+            opened.score([MUSIC])
+        assert caught.value.retryable
+    assert {q.body["response_format"]["type"] for q in server.questions()} == {"json_schema"}

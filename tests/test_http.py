@@ -119,3 +119,19 @@ def test_a_closed_teacher_says_so(serve: Serve, pauses: Pauses) -> None:
     opened.close()
     with pytest.raises(ValueError, match="closed"):
         opened.generate(asks(1))
+
+
+def test_closing_ends_the_calls_of_other_threads(serve: Serve, pauses: Pauses) -> None:
+    server = serve(lambda a: Reply(chat("late"), pause=30) if a.path == CHAT else plain(a))
+    opened = teacher(server.url, pauses)
+
+    def close() -> None:
+        while len(server.questions()) < 3:
+            time.sleep(0.02)
+        opened.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(TeacherError, match="closed"):
+        opened.generate(asks(3))
+    closing.join()

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import grow, make_task, prompts_of, replies
@@ -28,6 +29,7 @@ from evokd.teacher import Generate, Score, open_teacher
 from evokd.teacher.grammar import choice
 from evokd.teacher.http import HttpTeacher
 from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
+from evokd.teacher.wire import Wire
 
 for package in ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings"):
     pytest.importorskip(package)
@@ -118,6 +120,31 @@ def test_scores_are_those_of_the_model_in_this_process(
         assert max(LABELS, key=dict(zip(LABELS, shares[0], strict=True)).get) == max(
             LABELS, key=dict(zip(LABELS, shares[1], strict=True)).get
         )
+
+
+def test_a_server_that_nobody_knows_tells_by_its_reply(
+    address: str, native: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same server without the paths by which it is known."""
+
+    async def nothing(self: Wire, url: str, body: object = None) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(Wire, "probe", nothing)
+    requests = [question(text) for text in TEXTS]
+    with HttpTeacher(TeacherSettings(model=address, sequences=4)) as teacher:
+        assert teacher.fingerprint == "demo openai reply"
+        scored = teacher.score(requests)
+    told = [  # the others' replies were no label, or left it open
+        (one, other.logprobs)
+        for one, other in zip(scored, native.score(requests), strict=True)
+        if -20.0 not in one.logprobs
+    ]
+    assert len(told) >= len(TEXTS) / 3
+    for one, true in told:
+        assert one.logprobs.index(max(one.logprobs)) == true.index(max(true))
+        assert all(v >= t - 0.05 for v, t in zip(one.logprobs, true, strict=True))
+        assert one.bounded != tuple(range(len(LABELS)))
 
 
 def test_replies_follow_seed_grammar_stop_and_length(address: str) -> None:

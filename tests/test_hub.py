@@ -224,6 +224,8 @@ def test_offline_says_what_to_download_and_where_to_put_it(
     assert "teacher.model" in problem.hint
     assert problem.retryable
     assert not hub.asked
+    # The command's patterns, unlike ours, must match the whole path.
+    assert "--include '*a.gguf'" in refused("hf:owner/repo:a.gguf").hint
 
 
 def test_a_hub_that_is_down(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

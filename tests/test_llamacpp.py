@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +23,7 @@ from tiny_teacher import (
 )
 
 from evokd.errors import TeacherError
-from evokd.settings import TeacherSettings
-from evokd.teacher import Generate, Message, Score, Scored, Written
+from evokd.teacher import Generate, Message, Score, Scored, Written, native
 from evokd.teacher.chat import CHATML
 from evokd.teacher.llamacpp import LlamaCppTeacher
 
@@ -255,7 +256,7 @@ def test_a_thinking_part_is_stripped_and_closed_for_scoring(
             return vocabulary._tokens(text, special=True)
 
         monkeypatch.setattr(vocabulary, "prompt_tokens", prompt_tokens)
-        monkeypatch.setattr(vocabulary, "text", lambda tokens: "hm\n</think>\n\nplain")
+        monkeypatch.setattr(vocabulary, "text", lambda *_, **__: "hm\n</think>\n\nplain")
         seen: list[Written] = []
         [reply] = teacher.generate(writes(1), lambda _, written: seen.append(written))
         assert reply.text == "plain"
@@ -272,12 +273,17 @@ def test_name_and_fingerprint(teacher: LlamaCppTeacher, path: Path, tmp_path: Pa
     assert llama_cpp.__version__ in teacher.fingerprint
 
 
-def test_c_is_silent_unless_asked(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_c_is_silent_and_its_words_are_in_the_log(
+    path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with opened(path) as teacher:
         teacher.generate(writes(2))
     assert capfd.readouterr() == ("", "")
-    LlamaCppTeacher(path, TeacherSettings(threads=1), verbose=True).close()
-    assert "llama" in capfd.readouterr().err
+    with caplog.at_level(logging.INFO, "evokd"):
+        opened(path).close()
+    said = [record.message for record in caplog.records]
+    assert any("llama_context" in line for line in said)
+    assert not any("\n" in line for line in said)
 
 
 def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, path: Path) -> None:
@@ -288,6 +294,89 @@ def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, path: Path) -> None:
         opened(bad)
     assert "\n" not in caught.value.message
     assert "ffn_up" in caught.value.message
+
+
+def test_ctrl_c_while_closing_frees_nothing_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = opened(path)
+    engine, free = teacher._open(), llama_cpp.llama_model_free
+    freed: list[Any] = []
+
+    def interrupted(model: Any) -> None:
+        freed.append(model)
+        free(model)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(llama_cpp, "llama_model_free", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        teacher.close()
+    teacher.close()
+    engine.close()
+    assert len(freed) == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "gpu", "context", "told"),
+    [
+        ("auto", True, 1024, (native.ALL_LAYERS, native.FLASH_AUTO)),
+        (12, True, 1024, (12, native.FLASH_AUTO)),
+        (0, True, 1024, (0, native.FLASH_OFF)),
+        ("auto", False, 1024, (native.ALL_LAYERS, native.FLASH_OFF)),
+        ("auto", False, 2 * native.FLASH_FROM, (native.ALL_LAYERS, native.FLASH_AUTO)),
+    ],
+)
+def test_what_c_is_told_of_a_gpu(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layers: Any,
+    gpu: bool,
+    context: int,
+    told: tuple[int, int],
+) -> None:
+    load, make = llama_cpp.llama_model_load_from_file, llama_cpp.llama_init_from_model
+    seen: list[int] = []
+
+    def loaded(name: bytes, params: Any) -> Any:
+        seen.append(params.n_gpu_layers)
+        return load(name, params)
+
+    def made(model: Any, params: Any) -> Any:
+        seen.append(params.flash_attn_type)
+        assert params.type_k == params.type_v
+        assert params.flash_attn_type == native.FLASH_OFF or params.type_k == native.FLOAT16
+        return make(model, params)
+
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: gpu)
+    monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", loaded)
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", made)
+    opened(path, gpu_layers=layers, context=context).close()
+    assert tuple(seen) == told
+
+
+def test_an_empty_prompt_is_refused(tmp_path: Path) -> None:
+    with opened(write_gguf(tmp_path / "mute.gguf", template="{% if false %}x{% endif %}")) as mute:
+        for call in (lambda: mute.generate(writes(2)), lambda: mute.score(scores(1))):
+            with pytest.raises(TeacherError, match="empty prompt"):
+                call()
+
+
+def test_on_done_may_ask_for_the_name(path: Path) -> None:
+    with opened(path) as teacher:
+        names: list[str] = []
+        teacher.generate(writes(2), lambda *_: names.append(teacher.name))
+    assert names == ["tiny F32"] * 2
+
+
+def test_a_path_need_not_be_text(path: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"m\xff.gguf")
+    odd.write_bytes(path.read_bytes())
+    opened(odd).close()
+
+
+def test_a_reply_of_no_tokens_cannot_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="at least one token"):
+        Generate((), max_tokens=0)
 
 
 def test_close_twice_then_refuse(path: Path) -> None:

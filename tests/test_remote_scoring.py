@@ -10,21 +10,19 @@ from typing import Any
 
 import pytest
 from fakes import user
-from faulty_server import Pauses, Reply, Serve, pauses, serve, teacher
+from faulty_server import Pauses, Serve, pauses, serve, teacher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_servers import (
-    chat,
     llama_server,
     logprobs_after,
-    plain,
     prompt_of,
     tokens_of,
     vllm,
 )
 
 from evokd.teacher import Message, Score
-from evokd.teacher.remote_scoring import FLOOR, MARGIN, ByTexts, ByTokens, Values, best_first
+from evokd.teacher.remote_scoring import MARGIN, ByTexts, ByTokens, Values, best_first
 
 __all__ = ["pauses", "serve"]
 
@@ -66,7 +64,11 @@ def test_scores_are_the_models_own(serve: Serve, pauses: Pauses, answer: Any) ->
         assert full.bounded == ()
         best = max(range(len(true)), key=true.__getitem__)
         assert max(range(len(true)), key=fast.logprobs.__getitem__) == best
-        assert full.lengths == tuple(len(tokens_of(text)) + 1 for text in CHOICES)
+        begins = [any(o != c and o.startswith(c) for o in CHOICES) for c in CHOICES]
+        assert sum(begins) == 1  # "play" alone
+        lengths = [len(tokens_of(c)) + more for c, more in zip(CHOICES, begins, strict=True)]
+        assert full.lengths == (*lengths,)
+        assert full.per_token == tuple(p / n for p, n in zip(full.logprobs, lengths, strict=True))
         assert full.tokens_in == len(prompt_tokens(request.messages))
         assert fast.decoded <= full.decoded
 
@@ -85,23 +87,16 @@ def test_a_baseline_is_taken_off(serve: Serve, pauses: Pauses) -> None:
     assert len(server.questions("/completion")) - asked < asked / 2  # it is asked about only once
 
 
-def test_a_bare_answer_is_one_hot(serve: Serve, pauses: Pauses) -> None:
-    choices = ("alarm", "music", "weather")
-    server = serve(plain)
-    with teacher(server.url, pauses) as opened:
-        (scored,) = opened.score([Score(user("about music"), choices)])
-        server.faults.append(Reply(chat("music")))  # a server that ignores response_format
-        (bare,) = opened.score([Score(user("about music"), choices)])
-        server.faults.append(Reply(chat("something else")))
-        (unknown,) = opened.score([Score(user("about music"), choices)])
-        with pytest.raises(ValueError, match="at least one"):
-            opened.score([Score(user("x"), ())])
-    assert scored.logprobs == bare.logprobs == (FLOOR, 0.0, FLOOR)
-    assert scored.bounded == (0, 2)
-    assert unknown.logprobs == (FLOOR,) * 3
-    schema = server.questions()[0].body["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["answer"]["enum"] == list(choices)
-    assert server.questions()[0].body["temperature"] == 0
+def test_a_baselines_tokens_count_for_the_first_that_wants_it(serve: Serve, pauses: Pauses) -> None:
+    request = Score(user("a text"), CHOICES, search="all")
+    empty = replace(request, messages=user("no text"))
+    with teacher(serve(llama_server).url, pauses) as opened:
+        (alone,), (base,) = opened.score([request]), opened.score([empty])
+        held = replace(request, baseline=empty.messages)
+        (first,), (second,) = opened.score([held]), opened.score([held])
+    assert first.decoded == alone.decoded + base.decoded
+    assert second.decoded == alone.decoded
+    assert (first.tokens_in, first.tokens_out) == (alone.tokens_in, alone.tokens_out)
 
 
 def walked(

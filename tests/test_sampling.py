@@ -58,6 +58,18 @@ def draws(engine: Engine, count: int = 1, **asked: Any) -> list[int]:
         return [sampler.draw(engine.context, 0) for _ in range(count)]
 
 
+def rigged(engine: Engine, known: dict[int, float]) -> Any:
+    """Decode a row and write over its logits; what is not known is out of the question."""
+    engine.clear()
+    engine.add(engine.vocabulary.prompt_tokens("a"), 0, sequences=(1,), logits=True)
+    engine.decode()
+    logits = engine.logits(0)
+    logits[:] = -50.0
+    for token, value in known.items():
+        logits[token] = value
+    return logits
+
+
 def spelled(engine: Engine, token: int) -> str:
     """Return a grammar's name for a token that is one byte of ASCII."""
     return grammar._literal(engine.vocabulary.text([token]))
@@ -93,6 +105,20 @@ def test_a_penalty_keeps_tokens_from_coming_again(engine: Engine, ranked: list[i
     for sampling_ in (GREEDY, {"temperature": 0.01}):
         drawn = draws(engine, count, repetition_penalty=1e6, **sampling_)
         assert len({*drawn}) == count
+
+
+def test_a_penalty_is_looked_at_before_the_faint_are_left_out(engine: Engine) -> None:
+    logits = rigged(engine, {5: 40.0, 7: 29.0})
+    assert logits[5] - logits[7] > -np.log(sampling.FAINT)
+    drawn = draws(engine, 2, repetition_penalty=1.5, temperature=0.01)
+    assert drawn == [5, 7]
+
+
+def test_at_a_high_temperature_the_faint_are_drawn(engine: Engine) -> None:
+    rigged(engine, {5: 20.0} | dict.fromkeys(range(10, 210), 10.5))
+    hot = draws(engine, 300, temperature=2.0, top_p=1.0)
+    assert 0.3 < np.mean([t != 5 for t in hot]) < 0.95  # 0.63 of all probability
+    assert {*draws(engine, 100, temperature=1.0, top_p=1.0)} == {5}
 
 
 # -- structure --------------------------------------------------------------------------------

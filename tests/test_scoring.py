@@ -20,6 +20,7 @@ from tiny_teacher import (
     scores,
 )
 
+from evokd.errors import TeacherError
 from evokd.teacher import Message
 from evokd.teacher.llamacpp import LlamaCppTeacher
 from evokd.teacher.native import NoSlot
@@ -77,7 +78,7 @@ def test_more_choices_than_sequences(teacher: LlamaCppTeacher) -> None:
     assert scored.logprobs[254:258] == pytest.approx(few.logprobs, abs=0.05)
 
 
-@pytest.mark.parametrize("sequences", [4, 5, 9])
+@pytest.mark.parametrize("sequences", [3, 4, 5, 9])
 def test_forks_are_decoded_again_where_sequences_are_few(
     teacher: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch, sequences: int
 ) -> None:
@@ -88,6 +89,14 @@ def test_forks_are_decoded_again_where_sequences_are_few(
     for a, b in zip(teacher.score(requests), expected, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)
         assert a.decoded > b.decoded
+
+
+def test_too_few_sequences_end_in_an_error(
+    teacher: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher._open(), "sequences", 2)
+    with pytest.raises(TeacherError, match="memory is full"):
+        teacher.score([replace(scores(1)[0], search="all")])
 
 
 def test_the_end_of_the_turn_counts_only_where_one_choice_begins_another(

@@ -18,7 +18,7 @@ from evokd.teacher.native import Engine
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path = write_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf")
-    engine = Engine(path, TeacherSettings(threads=1, context=2048), verbose=False)
+    engine = Engine(path, TeacherSettings(threads=1, context=2048))
     yield engine
     engine.close()
 

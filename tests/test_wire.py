@@ -15,8 +15,8 @@ from toy_servers import (
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
 from evokd.teacher import check_teacher, open_teacher
+from evokd.teacher.address import parse_address
 from evokd.teacher.http import HttpTeacher
-from evokd.teacher.wire import parse_address
 
 __all__ = ["pauses", "serve"]
 

@@ -210,13 +210,13 @@ class Letters:
     def ends(self, token: int) -> bool:
         return token == 0
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, **_: Any) -> bytes:
         return bytes([token]) if token else b""
 
-    def text(self, tokens: list[int]) -> str:
+    def text(self, tokens: list[int], **_: Any) -> str:
         return b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
 
-    def reply_tokens(self, text: str) -> list[int]:
+    def reply_tokens(self, text: str, **_: Any) -> list[int]:
         return list(text.encode())
 
 
@@ -262,7 +262,8 @@ def test_stop_texts(
     assert (written.text, written.finish) == (expected, "stop")
 
 
-THINK = Tags("<think>", "</think>")
+THINK_TAGS = ("<think>", "</think>")
+THINK = Tags(*THINK_TAGS)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +272,8 @@ THINK = Tags("<think>", "</think>")
         ("<think>a\nb</think>\nyes\nno", False, "<think>a\nb</think>", "stop"),
         ("a\nb</think>yes\nno", True, "a\nb</think>yes", "stop"),
         ("<this is no thought\n", False, "<this is no thought", "stop"),
+        ("\nyes", False, "", "stop"),
+        ("<\n", False, "<", "stop"),
         ("w" * 90, False, "w" * 40, "length"),
         ("w" * 90, True, "w" * 40 + "\n\n</think>\n\n" + "w" * 28, "length"),
         (
@@ -303,3 +306,24 @@ def test_a_thinking_part_that_is_too_long_is_ended_and_stripped(tmp_path: Path) 
     assert replies[0].tokens_out == 60 or replies[0].finish == "stop"
     assert all("</think>" not in w.text for w in replies)
     assert any(w.text for w in replies)
+
+
+@pytest.mark.parametrize("opened_by", ["prompt", "model"])
+def test_the_tags_of_a_thinking_part_may_be_control_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened_by: str
+) -> None:
+    opening = "<think>" if opened_by == "prompt" else ""
+    template = (
+        "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}"
+        "{% if add_generation_prompt %}" + opening + "{% endif %}"
+    )
+    path = write_gguf(tmp_path / "m.gguf", template=template, marks=("<think>", "</think>"))
+    with opened(path) as teacher:
+        vocabulary = teacher._open().vocabulary
+        begin, end = (vocabulary.reply_tokens(tag, marks=True) for tag in THINK_TAGS)
+        assert (len(begin), len(end), vocabulary.piece(end[0])) == (1, 1, b"")
+        said = [*vocabulary.reply_tokens("hm"), *end, *vocabulary.reply_tokens("the answer"), 2]
+        script = iter(said if opened_by == "prompt" else [*begin, *said])
+        monkeypatch.setattr(replying.Sampler, "draw", lambda *_: next(script))
+        [reply] = teacher.generate([Generate((Message("user", "Write"),), max_tokens=60)])
+    assert (reply.text, reply.finish) == ("the answer", "stop")

@@ -15,10 +15,20 @@ WIDTH, HEADS, LAYERS, HIDDEN = 32, 2, 2, 64
 
 
 def write_gguf(
-    path: Path, *, template: str = CHATML, add_bos: bool = False, context: int = 1024, seed: int = 0
+    path: Path,
+    *,
+    template: str = CHATML,
+    add_bos: bool = False,
+    context: int = 1024,
+    seed: int = 0,
+    marks: tuple[str, ...] = (),
 ) -> Path:
-    """Write the model and return the path; the same arguments give the same file."""
-    tokens = [*SPECIAL, *_byte_tokens(), "th"]
+    """Write the model and return the path; the same arguments give the same file.
+
+    `marks` are control tokens besides the usual ones.
+    """
+    special = [*SPECIAL, *marks]
+    tokens = [*special, *_byte_tokens(), "th"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -34,7 +44,7 @@ def write_gguf(
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    kinds = [gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 257
+    kinds = [gguf.TokenType.CONTROL] * len(special) + [gguf.TokenType.NORMAL] * 257
     writer.add_token_types(kinds)
     writer.add_token_merges(["t h"])
     writer.add_bos_token_id(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evokd.settings import TeacherSettings
-from evokd.teacher import Generate, Message, Score, Written
+from evokd.teacher import Generate, Message, Score, Written, native
 from evokd.teacher.chat import CHATML, render
 from evokd.teacher.llamacpp import LlamaCppTeacher
 
@@ -36,8 +36,16 @@ def tokens_of(teacher: LlamaCppTeacher, messages: tuple[Message, ...]) -> list[i
 
 def plain_model(path: Path) -> llama_cpp.Llama:
     """Open the model in the library's own class: one sequence at a time."""
+    cells = native._cells(TeacherSettings())  # bfloat16 would not be as float16
     return llama_cpp.Llama(
-        str(path), n_ctx=512, logits_all=True, n_threads=1, n_threads_batch=1, verbose=False
+        str(path),
+        n_ctx=512,
+        logits_all=True,
+        n_threads=1,
+        n_threads_batch=1,
+        type_k=cells,
+        type_v=cells,
+        verbose=False,
     )
 
 
@@ -76,4 +84,4 @@ def assert_greedy(plain: llama_cpp.Llama, requests: list[Generate], replies: lis
 def spell_numbers(teacher: LlamaCppTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let replies come as the numbers of their tokens."""
     vocabulary = teacher._open().vocabulary
-    monkeypatch.setattr(vocabulary, "text", lambda tokens: " ".join(map(str, tokens)))
+    monkeypatch.setattr(vocabulary, "text", lambda tokens, **_: " ".join(map(str, tokens)))

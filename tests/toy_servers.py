@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from faulty_server import Asked, Reply
+from faulty_server import Answer, Asked, Reply
 
 END = 0  # the toy's token for the end of a turn
 VOCABULARY = 60
@@ -69,11 +69,22 @@ def _hash(text: str) -> int:
 # -- servers --------------------------------------------------------------------------------------
 
 
-def chat(text: str, *, finish: str = "stop", cached: int | None = None) -> dict[str, Any]:
-    """Return an answer to a chat question."""
+def chat(
+    text: Any,
+    *,
+    finish: str = "stop",
+    cached: int | None = None,
+    places: Sequence[Mapping[str, float]] = (),
+) -> dict[str, Any]:
+    """Return an answer to a chat question; each place tells the written token first."""
     details = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
+    told = [
+        [{"token": t, "logprob": v, "bytes": [*t.encode()]} for t, v in p.items()] for p in places
+    ]
+    logprobs = {"content": [place[0] | {"top_logprobs": place} for place in told]}
+    said = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
     return {
-        "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "choices": [said | ({"logprobs": logprobs} if places else {})],
         "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13} | details,
     }
 
@@ -95,7 +106,25 @@ def plain(asked: Asked) -> Reply | None:
     if form := asked.body.get("response_format"):
         enum = form["json_schema"]["schema"]["properties"]["answer"]["enum"]
         return Reply(chat(json.dumps({"answer": next(c for c in enum if c in said)})))
-    return Reply(chat(f"you said {said}, seed {asked.body['seed']}"))
+    return Reply(chat(f"you said {said}, seed {asked.body.get('seed')}"))
+
+
+def telling(places: Sequence[Mapping[str, float]], most: int = 20) -> Answer:
+    """Return a server of which nothing is known, which always says the same and tells of it.
+
+    Args:
+        places: its tokens, each with what else was likely.
+        most: it refuses to tell of more tokens.
+    """
+
+    def answer(asked: Asked) -> Reply | None:
+        if not (asked.body or {}).get("logprobs"):
+            return plain(asked)
+        if asked.body["top_logprobs"] > most:
+            return Reply({"error": "too many logprobs"}, 400)
+        return Reply(chat("".join(next(iter(place)) for place in places), places=places))
+
+    return answer
 
 
 def vllm(asked: Asked) -> Reply | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evokd.cli.verbose import Verbose
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -33,6 +35,7 @@ def compare(
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Replace a setting of the task; repeatable.")
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Run a task by several arms and seeds at the same budget, and say whether feedback paid.
 

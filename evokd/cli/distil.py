@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from evokd.cli.verbose import Verbose
+
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -34,7 +36,7 @@ class TaskKind(StrEnum):
     NER = "ner"
 
 
-def demo(out: Out = None, change: Set = None) -> None:
+def demo(out: Out = None, change: Set = None, verbose: Verbose = False) -> None:
     """Distil the built-in task with the built-in teacher: the whole job on this machine.
 
     Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
@@ -51,6 +53,7 @@ def run(
     task: Annotated[Path, typer.Argument(metavar="TASK.YAML", help="Made by `evokd init`.")],
     out: Out = None,
     change: Set = None,
+    verbose: Verbose = False,
 ) -> None:
     """Distil a student for your task: rounds, export, gate, latency, report.
 

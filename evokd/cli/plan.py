@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evokd.cli.verbose import Verbose
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,6 +33,7 @@ def plan(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to a file, for programs.")
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Try the teacher on your task, and say what a run will take, before it begins.
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from evokd.cli.verbose import Verbose
+
 Student = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="A student folder, such as runs/demo/student.")
 ]
@@ -162,6 +164,7 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="A smoke test: few texts.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Time a student against a teacher: the same texts, the same threads.
 

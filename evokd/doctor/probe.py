@@ -50,7 +50,7 @@ def trial(path: str) -> Iterator[dict[str, Any]]:
     from evokd.teacher.native import Engine
     from evokd.teacher.tuning import measure
 
-    engine = Engine(Path(path), TeacherSettings(model=path), verbose=False)
+    engine = Engine(Path(path), TeacherSettings(model=path))
     try:
         yield {"loaded": True}
         yield {"parity": asdict(compare(engine))}

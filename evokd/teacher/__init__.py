@@ -29,6 +29,9 @@ class Message:
 class Generate:
     """Ask for a continuation of a conversation by sampling.
 
+    Only the 1,000 likeliest tokens are drawn from, without those whose odds against the likeliest
+    are below 1 to 10,000 at the temperature.
+
     Attributes:
         temperature: 0 means greedy.
         min_p: tokens below this share of the likeliest one's probability are left out.
@@ -47,6 +50,10 @@ class Generate:
     max_tokens: int = 400
     stop: tuple[str, ...] = ()
     grammar: str = ""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError("a reply has at least one token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Scored:
         decoded: tokens that went through the model for this request, a shared prefix and a
             baseline counted once for the first request that needs it.
         lengths: tokens of each choice; with the end of the turn where one choice begins another.
+            Empty where a server does not tell its tokens.
         bounded: indices of the choices whose log-probability is only an upper bound; the same one
             for choices that begin alike and were not told apart.
     """
@@ -114,7 +122,12 @@ class Scored:
 
     @property
     def per_token(self) -> tuple[float, ...]:
-        """The log-probabilities divided by the lengths: long choices lose their handicap."""
+        """The log-probabilities divided by the lengths: long choices lose their handicap.
+
+        Empty where the lengths are unknown.
+        """
+        if not self.lengths:
+            return ()
         return tuple(p / max(n, 1) for p, n in zip(self.logprobs, self.lengths, strict=True))
 
 
@@ -150,7 +163,7 @@ class Teacher(Protocol):
         ...
 
 
-def open_teacher(settings: TeacherSettings, *, verbose: bool = False) -> Teacher:
+def open_teacher(settings: TeacherSettings) -> Teacher:
     """Open the teacher that the settings name: a model file, or a server's address.
 
     A server's key is taken from the environment variable EVOKD_API_KEY.
@@ -166,7 +179,7 @@ def open_teacher(settings: TeacherSettings, *, verbose: bool = False) -> Teacher
         return HttpTeacher(settings, key=os.environ.get(KEY, ""))
     from evokd.teacher.llamacpp import LlamaCppTeacher, find_model
 
-    return LlamaCppTeacher(find_model(settings.model), settings, verbose=verbose)
+    return LlamaCppTeacher(find_model(settings.model), settings)
 
 
 def check_teacher(settings: TeacherSettings) -> None:
@@ -176,7 +189,7 @@ def check_teacher(settings: TeacherSettings) -> None:
         TeacherError, MissingExtra: as `open_teacher` does.
     """
     if settings.remote:
-        from evokd.teacher.wire import checked_key, parse_address
+        from evokd.teacher.address import checked_key, parse_address
 
         checked_key(os.environ.get(KEY, ""), parse_address(settings.model))
     else:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from pathlib import PurePath
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
+from evokd.teacher.address import parse_address
 from evokd.teacher.recognise import recognise
 from evokd.teacher.remote import Remote
-from evokd.teacher.wire import Patience, Wire, parse_address
+from evokd.teacher.wire import Patience, Wire
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -46,11 +49,13 @@ class HttpTeacher:
         address = parse_address(settings.model)
         self._most = settings.side_by_side
         self._wire = Wire(address, key=key, most=self._most, patience=patience or Patience())
-        self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="http-teacher", daemon=True)
+        loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = loop
+        self._turn = Lock()  # nothing is begun on a loop that is about to stop
+        self._thread = Thread(target=loop.run_forever, name="http-teacher", daemon=True)
         self._thread.start()
         try:
-            dialect = self._wait(recognise(self._wire, address.model))
+            dialect = self._begin(recognise(self._wire, address.model)).result()
         except BaseException:
             self.close()
             raise
@@ -83,7 +88,8 @@ class HttpTeacher:
         """Score every request's choices; `on_done(index, scored)` is called as each one ends.
 
         `search` "auto" is "best" here: choices far behind the best are `bounded`. Where a server
-        tells no log-probabilities all but its answer are, at a floor; see `Dialect.way`.
+        cannot be made to write a choice, "all" is no more than that, and no baseline is taken off;
+        where it tells no log-probabilities, all but its answer are at a floor. See `Dialect.way`.
 
         Raises:
             TeacherError: as `generate` does.
@@ -93,14 +99,18 @@ class HttpTeacher:
         return self._all(requests, self._remote.score, on_done)
 
     def close(self) -> None:
-        """Break off what is under way and hang up; a second time does nothing."""
-        if self._loop is None:
+        """Break off what is under way and hang up; a second time does nothing.
+
+        Calls that other threads wait for end in a TeacherError.
+        """
+        with self._turn:
+            loop, self._loop = self._loop, None
+        if loop is None:
             return
-        self._wait(self._hang_up())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._hang_up(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
-        self._loop.close()
-        self._loop = None
+        loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +132,6 @@ class HttpTeacher:
         on_done: Callable[[int, R], None] | None,
     ) -> list[R]:
         """Answer all requests, `sequences` at a time, and report them in the caller's thread."""
-        loop = self._open()
         waiting = deque(enumerate(requests))
         done: SimpleQueue[tuple[int, R] | None] = SimpleQueue()
         problems: list[Exception] = []
@@ -137,12 +146,10 @@ class HttpTeacher:
                     problems.append(problem)
 
         async def everybody() -> None:
-            try:
-                await asyncio.gather(*(work() for _ in range(min(self._most, len(requests)))))
-            finally:
-                done.put(None)
+            await asyncio.gather(*(work() for _ in range(min(self._most, len(requests)))))
 
-        future = asyncio.run_coroutine_threadsafe(everybody(), loop)
+        future = self._begin(everybody())
+        future.add_done_callback(lambda _: done.put(None))
         results: dict[int, R] = {}
         try:
             while item := done.get():
@@ -153,19 +160,16 @@ class HttpTeacher:
             future.cancel()
         if problems:
             raise problems[0]
+        if len(results) < len(requests):
+            raise TeacherError("the teacher was closed while it answered", "run again")
         return [results[index] for index in range(len(requests))]
 
-    def _wait(self, work: Coroutine[Any, Any, R]) -> R:
-        future = asyncio.run_coroutine_threadsafe(work, self._open())
-        try:
-            return future.result()
-        finally:
-            future.cancel()
-
-    def _open(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            raise ValueError("the teacher is closed")
-        return self._loop
+    def _begin(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        with self._turn:
+            if self._loop is None:
+                work.close()
+                raise ValueError("the teacher is closed")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _hang_up(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -171,10 +171,12 @@ def _unreached(wanted: HubFile, problem: Exception) -> TeacherError:
     reason = "no connection" if unconnected else f"{type(problem).__name__}: {_line(problem)}"
     where = f"{wanted} is not whole in {constants.HF_HUB_CACHE}"
     revision = "" if wanted.revision == "main" else f" --revision {wanted.revision}"
-    command = f"hf download {wanted.repo}{revision} --include '{wanted.pattern}' --local-dir models"
+    anywhere = "*" + wanted.pattern.removeprefix("*")  # in a folder, too
+    command = f"hf download {wanted.repo}{revision} --include '{anywhere}' --local-dir models"
     return TeacherError(
         f"{where} and cannot be downloaded: {reason}",
-        f"where there is a network: {command}; then set teacher.model to the path of the file",
+        f"where there is a network: {command} (capital letters matter there); then set"
+        " teacher.model to the path of the file",
         retryable=True,
     )
 

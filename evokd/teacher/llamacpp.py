@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evokd.errors import MissingExtra
+from evokd.errors import MissingExtra, TeacherError
 
 try:  # before the modules below, which need them all
     import gguf
@@ -49,28 +49,23 @@ class LlamaCppTeacher:
     Args:
         path: the model file, checked by `find_model`.
         settings: context, sequences, threads and layers on a GPU.
-        verbose: show what llama.cpp says, on stderr.
+
+    Attributes:
+        name: the model's own, with its quantisation, as in "Qwen3 4B Q4_K_M".
 
     Raises:
         TeacherError: when llama.cpp cannot load the model or make the context.
     """
 
-    def __init__(self, path: Path, settings: TeacherSettings, *, verbose: bool = False) -> None:
+    def __init__(self, path: Path, settings: TeacherSettings) -> None:
         self._path = path
         self._settings = settings
         self._side_by_side: int | None = None  # chosen when it is first needed
         self._lock = threading.Lock()
-        self._engine: Engine | None = Engine(path, settings, verbose=verbose)
+        self._engine: Engine | None = Engine(path, settings)
+        self.name = self._name(self._engine)
         self._template = self._engine.template()
         self._markers = self._engine.vocabulary.markers(self._template)
-
-    @cached_property
-    def name(self) -> str:
-        """The model's own name, with its quantisation, as in "Qwen3 4B Q4_K_M"."""
-        with self._lock:
-            name, kind = (self._open().field(f"general.{key}") for key in ("name", "file_type"))
-        kinds = {str(int(t)): t.name.split("_", 1)[-1] for t in gguf.LlamaFileType}
-        return f"{name or self._path.stem} {kinds.get(kind, '')}".strip()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -132,9 +127,9 @@ class LlamaCppTeacher:
     def close(self) -> None:
         """Free the model; a second time does nothing."""
         with self._lock:
-            if self._engine:
-                self._engine.close()
-            self._engine = None
+            engine, self._engine = self._engine, None  # first: Ctrl-C must not free it twice
+            if engine:
+                engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +147,11 @@ class LlamaCppTeacher:
             raise ValueError("the teacher is closed")
         return self._engine
 
+    def _name(self, engine: Engine) -> str:
+        name, kind = (engine.field(f"general.{key}") for key in ("name", "file_type"))
+        kinds = {str(int(t)): t.name.split("_", 1)[-1] for t in gguf.LlamaFileType}
+        return f"{name or self._path.stem} {kinds.get(kind, '')}".strip()
+
     def _prompt(self, engine: Engine, messages: Sequence[Message]) -> str:
         return render(
             self._template,
@@ -162,7 +162,11 @@ class LlamaCppTeacher:
         )
 
     def _tokens(self, engine: Engine, prompt: str) -> list[int]:
-        return engine.vocabulary.prompt_tokens(*prompt.split(CUT))
+        tokens = engine.vocabulary.prompt_tokens(*prompt.split(CUT))
+        if not tokens:
+            hint = "use a GGUF of a chat model"
+            raise TeacherError("the model's chat template makes an empty prompt", hint)
+        return tokens
 
     def _written_prompt(self, engine: Engine, request: Generate) -> str:
         text = self._prompt(engine, request.messages)

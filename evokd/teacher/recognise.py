@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from evokd.errors import TeacherError
 from evokd.teacher import Message
-from evokd.teacher.dialect import Dialect, Server, force_body, logprobs_of
+from evokd.teacher.address import EXAMPLE
+from evokd.teacher.dialect import (
+    Dialect,
+    Server,
+    bytes_after,
+    force_body,
+    logprobs_of,
+    reply_body,
+)
 from evokd.teacher.token_questions import prompt_question
-from evokd.teacher.wire import EXAMPLE, Wire
+from evokd.teacher.wire import Wire
 
+HELLO = (Message("user", "Hello"),)
+TOPS = (20, 5)  # likeliest tokens that are asked for: the most that OpenAI gives, or many others
 LOADING = 9  # attempts, over a minute: llama-server answers 503 while it loads a model
+PROBES = 3  # attempts: what a server is thought to lack is never asked of it again
 
 
 async def recognise(wire: Wire, named: str) -> Dialect:
@@ -25,16 +37,16 @@ async def recognise(wire: Wire, named: str) -> Dialect:
     model = str(card["id"])
     root = wire.address.root
     if found := (await wire.probe(f"{root}/props")).get("build_info"):
-        meta = card.get("meta") or {}
+        meta = _fields(card.get("meta"))
         size = " ".join(str(meta[k]) for k in ("n_params", "size") if k in meta)
         return await _settled(wire, "llama-server", model, f"{found} {size}")
     vllm = card.get("owned_by", "vllm") == "vllm"  # others have a /version too
     if vllm and (found := (await wire.probe(f"{root}/version")).get("version")):
         return await _settled(wire, "vllm", model, f"{found} {card.get('root') or ''}")
-    about = (await wire.probe(f"{root}/openapi.json")).get("info", {})
+    about = _fields((await wire.probe(f"{root}/openapi.json")).get("info"))
     if "llama.cpp Python" in str(about.get("title")):
         return await _settled(wire, "llama-cpp-python", model, str(about.get("version")))
-    return Dialect("openai", model, "", "answer")
+    return await _by_chat(wire, Dialect("openai", model, "", "answer"))
 
 
 async def _cards(wire: Wire) -> list[dict[str, Any]]:
@@ -59,14 +71,30 @@ def _chosen(cards: Sequence[dict[str, Any]], named: str, base: str) -> dict[str,
 
 async def _settled(wire: Wire, server: Server, model: str, build: str) -> Dialect:
     """Try out the best way of scoring that the server may have switched off."""
-    best = Dialect(server, model, build.strip(), "texts" if "python" in server else "tokens")
-    hello = (Message("user", "Hello"),)
-    found: object
-    if best.way == "texts":
-        body = force_body(best, hello, ("Hello",), top=1)
-        found = logprobs_of(await wire.probe(f"{wire.address.base}/chat/completions", body))
-    elif server == "vllm":
-        found = (await wire.probe(*prompt_question(wire.address, best, hello))).get("tokens")
-    else:
-        found = (await wire.probe(*prompt_question(wire.address, best, hello))).get("prompt")
-    return best if found else Dialect(server, model, best.build, "answer")
+    least = Dialect(server, model, build.strip(), "answer")
+    if server == "llama-cpp-python":
+        body = force_body(least, HELLO, ("Hello",), top=1)
+        answer = await wire.probe(f"{wire.address.base}/chat/completions", body)
+        return replace(least, way="texts") if logprobs_of(answer) else least
+    told = await wire.probe(*prompt_question(wire.address, least, HELLO))
+    if told.get("tokens" if server == "vllm" else "prompt"):
+        return replace(least, way="tokens")
+    return await _by_chat(wire, least)
+
+
+async def _by_chat(wire: Wire, least: Dialect) -> Dialect:
+    """Try out whether a chat answer tells the likeliest tokens, and how many."""
+    for top in TOPS:
+        dialect = replace(least, way="reply", top=top)
+        body = reply_body(dialect, HELLO, ("Hello",))
+        try:
+            answer = await wire.ask(f"{wire.address.base}/chat/completions", body, attempts=PROBES)
+        except TeacherError:  # so many are refused, or any
+            continue
+        places = bytes_after(answer)
+        return dialect if any(len(likeliest) > 1 for _, likeliest in places) else least
+    return least
+
+
+def _fields(told: object) -> dict[str, Any]:
+    return told if isinstance(told, dict) else {}

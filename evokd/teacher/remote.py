@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from evokd.teacher import Generate, Message, Score, Scored, Written
 from evokd.teacher import dialect as chat
 from evokd.teacher import token_questions as ask
-from evokd.teacher.dialect import Dialect
+from evokd.teacher.dialect import FORMS, Dialect
+from evokd.teacher.one_reply import by_reply, one_hot
 from evokd.teacher.remote_scoring import (
     MARGIN,
     ByTexts,
@@ -21,15 +22,19 @@ from evokd.teacher.remote_scoring import (
     Piece,
     Values,
     best_first,
-    one_hot,
 )
-from evokd.teacher.wire import Wire
+from evokd.teacher.wire import Refused, Wire
 
 TOP = {"llama-server": 200, "llama-cpp-python": 200, "vllm": 20}  # 20 is the most that vLLM gives
 
 
 class Remote:
-    """A recognised server. All of it runs in one event loop, many requests side by side."""
+    """A recognised server. All of it runs in one event loop, many requests side by side.
+
+    Attributes:
+        wire: the connection to it.
+        dialect: how to speak with it; what it turns out not to take is remembered here.
+    """
 
     def __init__(self, wire: Wire, dialect: Dialect) -> None:
         self.wire, self.dialect = wire, dialect
@@ -45,26 +50,30 @@ class Remote:
         """Return the choices' log-probabilities, calibrated where that is asked for."""
         meter = _Meter()
         margin = math.inf if request.search == "all" else MARGIN
-        usual = await self._usual(request)
+        usual = await self._usual(request, meter)
         if usual:
             margin += max(usual) - min(usual)
         values = await self._values(request.messages, request.choices, margin=margin, meter=meter)
         logprobs = values.logprobs
         if usual:
             logprobs = tuple(v - u for v, u in zip(logprobs, usual, strict=True))
-        known = [self._paths.get(choice, ()) for choice in request.choices]
-        lengths = tuple(len(path) + 1 for path in known) if all(known) else ()
         counts = (meter.prompt, meter.answer, meter.decoded)
-        return Scored(logprobs, *counts, lengths=lengths, bounded=values.bounded)
+        return Scored(logprobs, *counts, lengths=values.lengths, bounded=values.bounded)
 
-    async def _usual(self, request: Score) -> tuple[float, ...]:
-        """Return what the choices get about an empty text; nothing where that is not wanted."""
-        if not request.baseline or self.dialect.way == "answer":
+    async def _usual(self, request: Score, meter: _Meter) -> tuple[float, ...]:
+        """Return what the choices get about an empty text; nothing where that is not wanted.
+
+        Nothing either where bounds are all that one reply tells of most choices. Its tokens are
+        added to those that went through the model for the first request that wants it.
+        """
+        if not request.baseline or self.dialect.way in ("reply", "answer"):
             return ()
         key = (request.baseline, request.choices)
         async with self._turn:
             if key not in self._baselines:
-                self._baselines[key] = await self._values(*key, margin=math.inf, meter=_Meter())
+                own = _Meter()
+                self._baselines[key] = await self._values(*key, margin=math.inf, meter=own)
+                meter.decoded += own.decoded
         return self._baselines[key].logprobs
 
     async def _values(
@@ -75,10 +84,8 @@ class Remote:
         margin: float,
         meter: _Meter,
     ) -> Values:
-        if self.dialect.way == "answer":
-            answer = await self._chat(chat.choice_body(self.dialect, messages, choices))
-            meter.add(answer)
-            return one_hot(choices, chat.answer_of(answer))
+        if self.dialect.way in ("reply", "answer"):
+            return await self._said(messages, choices, meter)
         if self.dialect.way == "texts":
             force = partial(self._force, messages, meter)
             return await best_first(ByTexts(choices, force), len(choices), margin=margin)
@@ -86,7 +93,35 @@ class Remote:
         paths = [await self._path(text) for text in choices]
         told = _Told(self.wire, self.dialect, meter, prompt, paths, choices)
         search = ByTokens(paths, told.after, told.whole)
-        return await best_first(search, len(choices), margin=margin)
+        values = await best_first(search, len(choices), margin=margin)
+        return replace(values, lengths=search.lengths)
+
+    async def _said(
+        self, messages: Sequence[Message], choices: Sequence[str], meter: _Meter
+    ) -> Values:
+        """Return what a free reply tells, or else an answer that is held to the choices."""
+        if self.dialect.way == "reply":
+            answer = await self._chat(chat.reply_body(self.dialect, messages, choices))
+            meter.add(answer)
+            reply = chat.reply_of(answer).text
+            if values := by_reply(choices, reply, chat.bytes_after(answer)):
+                return values
+        answer = await self._answer(messages, choices)
+        meter.add(answer)
+        return one_hot(choices, chat.answer_of(answer))
+
+    async def _answer(self, messages: Sequence[Message], choices: Sequence[str]) -> dict[str, Any]:
+        """Ask for one of the choices, in the strictest form that the server takes."""
+        for dialect in chat.looser(self.dialect):
+            try:
+                answer = await self._chat(chat.choice_body(dialect, messages, choices))
+            except Refused as problem:
+                refusal = problem
+            else:
+                # Others may have found out more meanwhile: they never go back.
+                self.dialect = max(self.dialect, dialect, key=lambda d: FORMS.index(d.form))
+                return answer
+        raise refusal
 
     async def _force(
         self, messages: Sequence[Message], meter: _Meter, choices: Sequence[str]
@@ -100,8 +135,8 @@ class Remote:
         question = ask.prompt_question(self.wire.address, self.dialect, messages)
         answer = await self.wire.ask(*question)
         if "tokens" in answer:
-            return list(answer["tokens"])
-        return await self._tokens(answer["prompt"], prompt=True)
+            return ask.tokens_of(answer)
+        return await self._tokens(str(answer.get("prompt")), prompt=True)
 
     async def _path(self, text: str) -> tuple[int, ...]:
         if text not in self._paths:
@@ -110,7 +145,7 @@ class Remote:
 
     async def _tokens(self, text: str, *, prompt: bool) -> list[int]:
         question = ask.text_question(self.wire.address, self.dialect, text, prompt=prompt)
-        return list((await self.wire.ask(*question))["tokens"])
+        return ask.tokens_of(await self.wire.ask(*question))
 
     async def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
         return await self.wire.ask(f"{self.wire.address.base}/chat/completions", body)
@@ -128,7 +163,7 @@ class _Meter:
         usage = chat.usage_of(answer)
         self.prompt = self.prompt or usage.prompt
         self.answer += usage.answer
-        self.decoded += usage.prompt - usage.cached + usage.answer
+        self.decoded += usage.decoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,20 @@ from evokd.errors import TeacherError
 
 MARGIN = 8.0  # nats behind the best at which a choice is left at its bound: e^-8 is 0.03 %
 LEAST = 1e-6  # of the probability that a reply ends where another choice goes on
-FLOOR = -20.0  # log-probability of what was not chosen, where the server tells nothing else
 Next = tuple[int, dict[int, float]]
 Piece = tuple[str, float, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Log-probabilities of choices, in nats, and which of them are only bounds."""
+    """Log-probabilities of choices, in nats, and which of them are only bounds.
+
+    `lengths` are the tokens that went into each, empty where nobody knows.
+    """
 
     logprobs: tuple[float, ...]
     bounded: tuple[int, ...]
+    lengths: tuple[int, ...] = ()
 
 
 class Search(Protocol):
@@ -55,16 +58,6 @@ async def best_first(search: Search, count: int, *, margin: float) -> Values:
         await search.ask(max(promising, key=lambda n: values[n][0]))
     bounded = tuple(n for n, (_, exact) in enumerate(values) if not exact)
     return Values(tuple(v for v, _ in values), bounded)
-
-
-def one_hot(choices: Sequence[str], answer: str) -> Values:
-    """Return what a bare answer says: 0 for the choice that it is, `FLOOR` for all others.
-
-    An answer that is no choice says nothing: all are equal.
-    """
-    given = answer.strip()
-    logprobs = tuple(0.0 if text.strip() == given else FLOOR for text in choices)
-    return Values(logprobs, tuple(n for n, value in enumerate(logprobs) if value == FLOOR))
 
 
 @dataclass(slots=True)
@@ -102,6 +95,13 @@ class ByTokens:
         if longer and path not in self.known:
             return total, False
         return total + _ends(self.known.get(path, {}), longer), True
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each choice, and one for that it goes on into no other."""
+        longer = [any(len(c) > len(path) and _begins(c, path) for c in self.choices)
+                  for path in self.choices]  # fmt: skip
+        return tuple(len(path) + more for path, more in zip(self.choices, longer, strict=True))
 
     async def ask(self, number: int) -> None:
         """See `Search`. Where the likeliest tokens are a choice's, they say more than one step."""

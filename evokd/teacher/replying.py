@@ -48,6 +48,7 @@ class Reply:
         self._stops = tuple(s.encode("utf-8", "replace") for s in request.stop if s)
         self._longest = max(map(len, self._stops), default=0)
         self._thoughts = thoughts  # None as soon as it does not think, or no longer
+        self._tags = (thoughts.tags.opening, thoughts.tags.closing) if thoughts else ()
         self._bytes = bytearray()  # its text so far, kept only where it is looked at
         self._searched = 0  # bytes in which no stop text begins
         self._cut: int | None = None  # where a stop text begins in it
@@ -61,18 +62,22 @@ class Reply:
         self.tokens.append(token)
         if self._vocabulary.ends(token):
             self._turn_over = self.ended = True
-        elif self._thoughts is not None:
-            self._think(self._thoughts, token)
-            self.ended = len(self.tokens) >= self.most
-        elif (self._stops and self._stopped(token)) or len(self.tokens) >= self.most:
-            self.ended = True
+            if self._thoughts:  # it was too early to tell: nobody has searched it
+                self._stopped()
+            return
+        if self._stops or self._thoughts:
+            self._bytes += self._vocabulary.piece(token, marks=self._tags)
+        if self._thoughts:
+            self._think(self._thoughts)
+        self.ended = (not self._thoughts and self._stopped()) or len(self.tokens) >= self.most
 
     def written(self, *, tokens_in: int) -> Written:
         """Return the result."""
         if self._cut is not None:
             text = self._bytes[: self._cut].decode("utf-8", "replace")
         else:
-            text = self._vocabulary.text(self.tokens[:-1] if self._turn_over else self.tokens)
+            tokens = self.tokens[:-1] if self._turn_over else self.tokens
+            text = self._vocabulary.text(tokens, marks=self._tags)
         whole = self._turn_over or self._cut is not None
         return Written(
             text=text,
@@ -88,28 +93,26 @@ class Reply:
             self._sampler.close()
             self._sampler = None
 
-    def _stopped(self, token: int) -> bool:
-        """Take in the token's text; return whether a stop text is whole now, and where it begins.
+    def _stopped(self) -> bool:
+        """Return whether a stop text is whole now, and note where it begins.
 
-        Only what the token may have completed is searched. A stop text may begin and end within
-        tokens, so it is looked for in bytes.
+        Only what the last token may have completed is searched. A stop text may begin and end
+        within tokens, so it is looked for in bytes.
         """
-        self._bytes += self._vocabulary.piece(token)
         places = [self._bytes.find(stop, self._searched) for stop in self._stops]
         self._cut = min((p for p in places if p >= 0), default=None)
         self._searched = max(self._searched, len(self._bytes) - self._longest + 1)
         return self._cut is not None
 
-    def _think(self, thoughts: Thoughts, token: int) -> None:
-        """Take in a token of what may be a thinking part; end one that is too long."""
+    def _think(self, thoughts: Thoughts) -> None:
+        """See whether the thinking part goes on; end one that is too long."""
         tags, budget = thoughts.tags, min(self._request.max_tokens, self.most // 2)
-        self._bytes += self._vocabulary.piece(token)
         text = self._bytes.decode("utf-8", "replace")
         if thinking(text, tags, opened=thoughts.opened):
             if len(self.tokens) < budget:
                 return
             closing = EMPTY + tags.closing + EMPTY
-            self.tokens += self._vocabulary.reply_tokens(closing)
+            self.tokens += self._vocabulary.reply_tokens(closing, marks=True)
             self._bytes += closing.encode()
         elif tags.opening.startswith(text.strip()):
             return  # too early to tell

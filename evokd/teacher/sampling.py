@@ -21,7 +21,7 @@ from evokd.teacher import Generate
 from evokd.teacher.vocabulary import Vocabulary
 
 NUCLEUS = 1000  # likeliest tokens that are looked at: sorting them all costs more than decoding
-FAINT = 1e-4  # share of the likeliest one's probability below which no token is looked at: speed
+FAINT = 1e-4  # share of the likeliest one's odds below which no token is looked at: speed
 RANDOM = 0xFFFFFFFF  # the seed that means "any" to llama.cpp
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^]\\])*]|#.*')
@@ -170,8 +170,9 @@ def _chain(request: Generate, vocabulary: int) -> tuple[Any, Any]:
     """Return the chain for a request, and its link that penalises repetition.
 
     The order is llama.cpp's own, but that the likeliest tokens are chosen before all else, so
-    that no other link looks at the whole vocabulary. Temperature comes last: the nucleus is that
-    of the model's own probabilities. A link that has nothing to do does nothing.
+    that no other link looks at the whole vocabulary; where repetition is penalised, the faint ones
+    go only after that. Temperature comes last: the nucleus is that of the model's own
+    probabilities. A link that has nothing to do does nothing.
     """
     # Only the reply's own tokens are penalised: the chain is never shown the prompt.
     penalty: list[float] = [request.max_tokens, request.repetition_penalty, 0.0, 0.0]
@@ -180,10 +181,15 @@ def _chain(request: Generate, vocabulary: int) -> tuple[Any, Any]:
     penalties = C.llama_sampler_init_penalties(*penalty)
     links = [penalties, C.llama_sampler_init_greedy()]
     if request.temperature != 0:
+        likeliest = C.llama_sampler_init_top_k(NUCLEUS)
+        # What is faint now may not be at a temperature above 1.
+        faint = C.llama_sampler_init_min_p(FAINT ** max(request.temperature, 1.0), 1)
         links = [
-            C.llama_sampler_init_min_p(FAINT, 1),
-            C.llama_sampler_init_top_k(NUCLEUS),
-            penalties,
+            *(
+                (faint, likeliest, penalties)
+                if request.repetition_penalty == 1
+                else (likeliest, penalties, faint)
+            ),
             C.llama_sampler_init_top_p(request.top_p, 1),
             C.llama_sampler_init_min_p(request.min_p, 1),
             C.llama_sampler_init_temp(request.temperature),

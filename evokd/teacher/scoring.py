@@ -19,7 +19,7 @@ from evokd.teacher.heads import groups
 from evokd.teacher.native import Engine, NoSlot
 from evokd.teacher.search import FEW, Search
 
-WIDTH = 256  # tokens of texts side by side: with more, each pays for more memory of the others
+WIDTH = 128  # tokens of texts side by side: with more, each pays for more memory of the others
 _Base = tuple[Tokens, tuple[Tokens, ...]]  # a prompt about an empty text, and choices
 
 
@@ -179,7 +179,7 @@ def _waves(engine: Engine, texts: Sequence[_Text], *, shared: int) -> Iterator[l
         ends, cells = ends + end, cells + end + text.choices.forks
         deepest = max(deepest, text.choices.deepest)
         full = shared + cells + deepest > engine.cells or ends > WIDTH
-        if wave and (full or len(wave) == engine.sequences // 2 - 1):
+        if wave and (full or len(wave) >= engine.sequences // 2 - 1):
             yield wave
             wave, deepest = [], text.choices.deepest
             ends, cells = end, end + text.choices.forks
@@ -227,7 +227,10 @@ class _Wave:
                     self._forget(text, [*text.held])
                     self.live.remove(text)
                     yield text
-            self._decode(self._branches(wanted))
+            jobs = self._branches(wanted)
+            if self.live and not jobs:
+                raise NoSlot("the teacher's memory is full", "raise teacher.context")
+            self._decode(jobs)
 
     def close(self) -> None:
         """Leave the memory as it was."""

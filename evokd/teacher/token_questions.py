@@ -10,9 +10,9 @@ from typing import Any
 
 from evokd.errors import TeacherError
 from evokd.teacher import Message
+from evokd.teacher.address import Address
 from evokd.teacher.dialect import Dialect, chat_body
 from evokd.teacher.grammar import choice
-from evokd.teacher.wire import Address
 
 Question = tuple[str, dict[str, Any]]
 
@@ -62,6 +62,18 @@ def forced_question(
     most = len(text.encode("utf-8", "replace"))
     body |= {"prompt": list(prompt), "n_predict": most, "n_probs": 1, "grammar": choice([text])}
     return f"{address.root}/completion", body
+
+
+def tokens_of(answer: dict[str, Any]) -> list[int]:
+    """Return the tokens that a `text_question` asks for.
+
+    Raises:
+        TeacherError: when the answer has none.
+    """
+    tokens = answer.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise TeacherError("the server gives no tokens", "see its log")
+    return tokens
 
 
 def tokens_after(answer: dict[str, Any]) -> list[tuple[int, dict[int, float]]]:

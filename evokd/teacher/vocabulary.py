@@ -59,19 +59,27 @@ class Vocabulary:
         )
         return re.compile("|".join(options)) if endings else None
 
-    def reply_tokens(self, text: str) -> list[int]:
-        """Return the tokens of plain text, as the model would write it in its turn."""
-        return self._tokens(text, special=False)
+    def reply_tokens(self, text: str, *, marks: bool = False) -> list[int]:
+        """Return the tokens of plain text, or with marks, as the model would write it."""
+        return self._tokens(text, special=marks)
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return what tokens stand for; a letter cut in the middle becomes U+FFFD."""
-        return b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
+    def text(self, tokens: Sequence[int], *, marks: Sequence[str] = ()) -> str:
+        """Return what tokens stand for; a letter cut in the middle becomes U+FFFD.
 
-    def piece(self, token: int) -> bytes:
-        """Return the bytes that the token stands for: none for marks such as the end of a turn."""
+        Control tokens stand for nothing, but for those whose text is among the marks.
+        """
+        pieces = (self.piece(token, marks=marks) for token in tokens)
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    def piece(self, token: int, *, marks: Sequence[str] = ()) -> bytes:
+        """Return the bytes that the token stands for, as `text` does."""
         if token not in self._pieces:
             self._pieces[token] = self._spell(token, special=False)
-        return self._pieces[token]
+        piece = self._pieces[token]
+        if not piece and marks:
+            mark = self._special(token)
+            return mark.encode() if mark in marks else b""
+        return piece
 
     def ends(self, token: int) -> bool:
         """Return whether the token ends a turn or a text."""

@@ -1,4 +1,4 @@
-"""Talk to one HTTP server: its address, its key, and asking again where that may help.
+"""Talk to one HTTP server, and ask again where that may help.
 
 Knows nothing of language models. The key goes to this one server: redirects are not followed, and
 it is part of no message, no log and no repr.
@@ -7,7 +7,6 @@ it is part of no message, no log and no repr.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import random
 import time
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 
 from evokd.errors import MissingExtra, TeacherError
 from evokd.teacher import KEY
+from evokd.teacher.address import EXAMPLE, Address, checked_key
 
 try:
     import httpx
@@ -26,60 +26,8 @@ except ImportError as missing:
 
 PASSING = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 MOST_BYTES = 32 << 20
+REFUSED = frozenset({400, 422, 501})
 SHOWN = 200  # letters of a server's complaint that are repeated
-EXAMPLE = "teacher.model is like http://127.0.0.1:8080/v1, or .../v1#MODEL where it has several"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is.
-
-    Attributes:
-        base: what OpenAI's paths are added to, such as "http://127.0.0.1:8080/v1".
-        model: the model named after "#", empty when none is.
-        near: whether it is this machine or one with a private address.
-    """
-
-    base: str
-    model: str
-    near: bool
-
-    @property
-    def root(self) -> str:
-        """What the server's own paths are added to."""
-        return self.base.removesuffix("/v1")
-
-
-def parse_address(text: str) -> Address:
-    """Return the address that `teacher.model` names.
-
-    Raises:
-        TeacherError: when it is no address, or carries a password or a query.
-    """
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as problem:
-        raise TeacherError(f"teacher.model is no address: {problem}", EXAMPLE) from None
-    if url.userinfo or url.query:
-        raise TeacherError(
-            f"teacher.model must not hold a key or a query: {url.scheme}://{url.host}",
-            f"put the key into the environment variable {KEY}",
-        )
-    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
-        raise TeacherError(f"teacher.model is no address: {text}", EXAMPLE)
-    path = url.path.rstrip("/") or "/v1"
-    base = str(url.copy_with(path=path, fragment=None)).rstrip("/")
-    return Address(base, url.fragment.strip(), _is_near(url.host))
-
-
-def _is_near(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +54,21 @@ class Patience:
     clock: Callable[[], float] = time.time
 
 
-class _Passing(Exception):
-    """A failure that may be gone at the next attempt; `pause` is what the server asks for."""
+class Refused(TeacherError):
+    """The server does not take a question as it is worded."""
 
-    def __init__(self, message: str, pause: float = 0.0) -> None:
+
+class _Passing(Exception):
+    """A failure that may be gone at the next attempt; `pause` is what the server asks for.
+
+    Some servers say 500 to a question that they do not understand: `kind` is what it is if it
+    does not pass.
+    """
+
+    def __init__(self, message: str, pause: float = 0.0, status: int = 0) -> None:
         super().__init__(message)
         self.pause = pause
+        self.kind = Refused if status == 500 else TeacherError
 
 
 class Wire:
@@ -154,7 +111,8 @@ class Wire:
             attempts: instead of the usual number.
 
         Raises:
-            TeacherError: when the server refuses, or fails at every attempt.
+            Refused: when the server does not take this body, or says 500 at every attempt.
+            TeacherError: when it takes no question at all, or fails otherwise at every attempt.
         """
         most = attempts or self._patience.attempts
         attempt = 1
@@ -164,7 +122,8 @@ class Wire:
             except _Passing as problem:
                 if attempt == most:
                     times = f" ({most} attempts)" if most > 1 else ""
-                    self._fail(f"{problem}{times}", "see the server's log", retryable=True)
+                    says, hint = f"{problem}{times}", "see the server's log"
+                    self._fail(says, hint, retryable=True, kind=problem.kind)
                 pause = self._pause(attempt, problem.pause)
             await self._patience.sleep(pause)
             attempt += 1
@@ -211,13 +170,14 @@ class Wire:
         """Return what a finished answer says, or raise what is wrong with it."""
         status = response.status_code
         if status in PASSING:
-            raise _Passing(_said(response, data), self._asked_pause(response))
+            raise _Passing(_said(response, data), self._asked_pause(response), status)
         if response.is_redirect:
             where = response.headers.get("Location", "nowhere").partition("?")[0][:SHOWN]
             hint = "name the final address; redirects are not followed, so that no key goes astray"
             self._fail(f"it redirects to {where}", hint)
         if status != 200:
-            self._fail(_said(response, data), _hint(status))
+            kind = Refused if status in REFUSED else TeacherError
+            self._fail(_said(response, data), _hint(status), kind=kind)
         kind = response.headers.get("Content-Type", "no type")
         if "json" not in kind:
             self._fail(f"it answers with {kind}, not with JSON", EXAMPLE)
@@ -247,31 +207,19 @@ class Wire:
         except (ValueError, OverflowError):
             return 0.0
 
-    def _fail(self, message: str, hint: str, *, retryable: bool = False) -> NoReturn:
+    def _fail(
+        self,
+        message: str,
+        hint: str,
+        *,
+        retryable: bool = False,
+        kind: type[TeacherError] = TeacherError,
+    ) -> NoReturn:
         """Raise an error of one line that names the server and hides the key."""
         line = " ".join(f"{self.address.base}: {message}".split())
         if self._key:
             line = line.replace(self._key, "***")
-        raise TeacherError(line, hint, retryable=retryable) from None
-
-
-def checked_key(key: str, address: Address) -> str:
-    """Return the key without blanks around it, empty when there is none.
-
-    Raises:
-        TeacherError: when it is malformed, or would cross a public network unencrypted.
-    """
-    key = key.strip()
-    if not key:
-        return ""
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise TeacherError(f"{KEY} holds signs that no key has", "set it again, without quotes")
-    if address.base.startswith("http:") and not address.near:
-        raise TeacherError(
-            f"{address.base}: the key in {KEY} would be readable on the way",
-            f"use https, a tunnel to localhost, or unset {KEY}",
-        )
-    return key
+        raise kind(line, hint, retryable=retryable) from None
 
 
 def _said(response: httpx.Response, data: bytes) -> str:
