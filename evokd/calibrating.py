@@ -20,6 +20,7 @@ from evokd.calibration import (
     tempered_each,
 )
 from evokd.scores import score
+from evokd.selection import SEEDS, Judge
 from evokd.task import Task
 
 
@@ -40,21 +41,21 @@ class Calibration:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def calibrate(task: Task, said: Any, answers: Sequence[str], *, gold: bool) -> Calibration:
+def calibrate(task: Task, said: Any, answers: Sequence[str], *, by: Judge) -> Calibration:
     """Fit the temperature, and of a multilabel task the thresholds.
 
-    Nothing is fitted for entities: the scores of spans come of many tokens.
+    Nothing is fitted for entities, for the scores of spans come of many tokens, and nothing on the
+    seed examples, which the student was trained on.
 
     Args:
         said: a student's outputs for the dev texts.
         answers: the right ones.
-        gold: whether people gave those answers. A teacher's texts are easy: they must not make
-            the student surer.
+        by: whose texts they are. A teacher's are easy: they must not make the student surer.
     """
-    if task.kind == "ner":
+    if task.kind == "ner" or by == SEEDS:
         return Calibration()
-    lowest = {} if gold else {"lowest": 1.0}
-    record = {"by": "gold dev" if gold else "teacher-made dev", "texts": len(answers)}
+    lowest = {} if by == "gold dev" else {"lowest": 1.0}
+    record = {"by": by, "texts": len(answers)}
     probabilities = np.asarray(said)
     if task.kind == "multilabel":
         return _each(task.names, probabilities, answers, record, lowest)

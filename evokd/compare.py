@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evokd.answers import names_in, read_spans
+from pydantic import ValidationError
+
 from evokd.arms import ARMS
+from evokd.cell_score import gold_texts, measure_of, scored
 from evokd.comparison import MEASURES, compared, write_page
 from evokd.errors import InputError
 from evokd.examples import Example
@@ -25,12 +27,10 @@ from evokd.heard import Heard
 from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import reading
-from evokd.paired import counts, ratio
-from evokd.run import OpenTeacher, open_run
+from evokd.run import OpenTeacher, check_folder, check_models, open_run
 from evokd.runfiles import RunFiles
 from evokd.shots import sample_shots
-from evokd.stages import Stages
-from evokd.task import Task, TaskData, load_data
+from evokd.task import Task, TaskData, explained, load_data
 from evokd.teacher import Teacher, open_teacher
 from evokd.watch import Silent, Tick, Watch
 
@@ -68,16 +68,21 @@ def compare(
     """Run the cells that are missing; write compare.json and compare.html into `out`.
 
     Raises:
-        InputError: for an arm that there is not, for a task without gold texts to score on, and
-            for a folder whose runs were begun with other settings.
+        EvokdError: before anything is run or written, for what no cell, or any one, can be run
+            with: an arm that there is not or that the task does not fit, no gold texts to score
+            on, a model that cannot be used, a folder that was begun otherwise.
     """
     data = load_data(task)
-    _check(contest, data)
     contest = replace(contest, tokens=contest.tokens or task.budget.tokens)
+    _check(contest, data)
+    if open_model is None:
+        check_models(task)
+    _check_cells(task, contest, data, out)
     cells = [(seed, arm) for seed in range(1, contest.seeds + 1) for arm in contest.arms]
     for number, (seed, arm) in enumerate(cells, start=1):
         if _result(out / f"{arm}-{seed}") is None:
             watch.stage(f"{arm}, seed {seed} ({number} of {len(cells)})")
+        draw_seeds(task, contest, seed=seed, data=data, out=out)
         run_cell(
             cell_task(task, contest, arm=arm, seed=seed, data=data, out=out),
             out,
@@ -108,12 +113,12 @@ def run_cell(
     """Run one cell as far as it is not run yet, and return what it came to.
 
     Args:
-        task: of `cell_task`.
+        task: of `cell_task`, behind `draw_seeds`.
         first: the arm whose cell of the same seed lets this one hear its first answers again.
     """
     arm, seed = task.loop.arm, task.loop.seed
     folder = out / f"{arm}-{seed}"
-    inside = _Inside(watch, _measure(task))
+    inside = _Inside(watch, measure_of(task))
     # Opened though it may be finished: that checks that it is the same comparison.
     opener = _opener(task, open_model, out / f"{first}-{seed}")
     with open_run(task, folder, watch=inside, open_model=opener, learner=learner) as stages:
@@ -144,51 +149,25 @@ def cell_task(
         if ARMS[arm].teacher:
             changes["loop"]["rounds"] = max(task.loop.rounds, UNTIL_SPENT)
     if contest.shots is not None:
-        path = out / f"seed-{seed}.jsonl"
-        out.mkdir(parents=True, exist_ok=True)
-        drawn = sample_shots(data.seed, kind_of(task), shots=contest.shots, seed=seed)
-        _write(path, write(drawn, task.kind))
-        changes["data"] = {"seed": path}
+        changes["data"] = {"seed": _seed_file(out, seed)}
     return task.model_copy(
         update={n: getattr(task, n).model_copy(update=c) for n, c in changes.items()}
     )
 
 
-def scored(stages: Stages) -> dict[str, Any]:
-    """Score a cell's final student, and read from its ledger what it cost on the way."""
-    on, gold = gold_texts(stages.data)
-    student = stages.learner.load(stages.files.student)
-    kind = kind_of(stages.task)
-    said = kind.predictions(student.predict([example.text for example in gold]))
-    counted = counts(
-        [_facts(stages.task, example.label) for example in gold],
-        [_facts(stages.task, one.predicted) for one in said],
-    )
-    measure = _measure(stages.task)
-    results = stages.ledger.results()
-    field = "test" if on == "test" else "gold_dev"
-    spent = [r["tokens"]["tokens_in"] + r["tokens"]["tokens_out"] for r in results]
-    curve = [
-        [tokens, r[field][measure]]
-        for tokens, r in zip(spent, results, strict=True)
-        if not r["rolled_back"]
-    ]
-    before = stages.ledger.stage("seed_only")["fine_tuned"][on][measure]
-    return {
-        "on": on,
-        "measure": measure,
-        "score": ratio(counted),
-        "counts": counted.astype(int).tolist(),
-        "tokens": max(spent, default=0),
-        "curve": [[0, before], *curve],
-        "kept": len(stages.ledger.rows(split="train")),
-        "rounds": len(results) - 1,
-    }
+def draw_seeds(task: Task, contest: Contest, *, seed: int, data: TaskData, out: Path) -> None:
+    """Write the seed examples that the cells of a seed have, where they are drawn.
 
-
-def gold_texts(data: TaskData) -> tuple[str, Sequence[Example]]:
-    """Return the texts that score and the name of their file: test, else dev."""
-    return ("test", data.test) if data.test else ("dev", data.dev)
+    Raises:
+        InputError: when the file is there and holds others; it is left as it is.
+    """
+    if contest.shots is None:
+        return
+    path, examples = _seed_file(out, seed), _drawn(task, contest, data, seed).seed
+    _check_drawn(path, examples, task)
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        _write(path, write(examples, task.kind))
 
 
 class _Inside(Silent):
@@ -229,6 +208,47 @@ def _check(contest: Contest, data: TaskData) -> None:
         )
 
 
+def _check_cells(task: Task, contest: Contest, data: TaskData, out: Path) -> None:
+    """Refuse what a cell would be refused for when its turn came; reads only."""
+    for arm in contest.arms:
+        load_data(_of_arm(task, arm))
+    for seed in range(1, contest.seeds + 1):
+        mine = _drawn(task, contest, data, seed)
+        if contest.shots is not None:
+            _check_drawn(_seed_file(out, seed), mine.seed, task)
+        for arm in contest.arms:
+            cell = cell_task(task, contest, arm=arm, seed=seed, data=data, out=out)
+            check_folder(RunFiles(out / f"{arm}-{seed}"), cell, mine)
+
+
+def _of_arm(task: Task, arm: str) -> Task:
+    """Return the task with another arm, to which its settings must fit."""
+    try:
+        loop = task.loop.model_dump() | {"arm": arm}
+        return Task.model_validate(task.model_dump() | {"loop": loop})
+    except ValidationError as invalid:
+        raise explained(task.name, invalid) from None
+
+
+def _drawn(task: Task, contest: Contest, data: TaskData, seed: int) -> TaskData:
+    """Return the texts of a seed's cells."""
+    if contest.shots is None:
+        return data
+    shots = sample_shots(data.seed, kind_of(task), shots=contest.shots, seed=seed)
+    return data.model_copy(update={"seed": tuple(shots)})
+
+
+def _seed_file(out: Path, seed: int) -> Path:
+    return out / f"seed-{seed}.jsonl"
+
+
+def _check_drawn(path: Path, examples: Sequence[Example], task: Task) -> None:
+    if path.exists() and path.read_bytes() != write(examples, task.kind).encode("utf-8"):
+        raise InputError(
+            f"{path}: holds other seed examples than are drawn now", "give --out a new folder"
+        )
+
+
 def _result(folder: Path) -> Any:
     """Return what a cell came to, or None while it is not finished."""
     path = RunFiles(folder).ledger
@@ -255,16 +275,6 @@ def _opener(task: Task, open_model: OpenTeacher | None, other: Path) -> OpenTeac
             return Heard(teacher, ledger, FIRST_ROUND)
 
     return open_heard
-
-
-def _measure(task: Task) -> str:
-    """Return which of `Scores` is compared."""
-    return "accuracy" if task.kind == "classification" else "micro_f1"
-
-
-def _facts(task: Task, answer: str) -> Sequence[Any]:
-    """Return what an answer says: its labels, or of entities every span with its type."""
-    return read_spans(answer) if task.kind == "ner" else names_in(answer, task.kind)
 
 
 def _write(path: Path, text: str) -> None:

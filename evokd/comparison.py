@@ -15,10 +15,12 @@ from evokd.arms import ARMS
 from evokd.figures import Chart, Mark, chart
 from evokd.paired import METHOD, Difference, differences
 from evokd.report import environment
+from evokd.settings import FEEDBACK
 from evokd.task import Task
 
-FEEDBACK = ("evokd", "pgkd")
-"""Arms whose point is feedback: of them it is said that feedback paid."""
+WITHOUT = "static"
+"""The arm that does without feedback what those of FEEDBACK do with it. Against any other arm more
+differs than feedback."""
 GRID = 60  # places along the tokens at which the runs of an arm are averaged
 UNEQUAL = 0.1  # share by which tokens may differ before the page says so
 ALONE = "; with one run an arm it knows nothing of the chance between runs"
@@ -63,14 +65,14 @@ def compared(
 
 
 def verdict(first: str, found: Mapping[str, Difference], measure: str) -> str:
-    """Return the one sentence: about `static`, where it is, the same prompts without feedback."""
-    other = "static" if "static" in found else next(iter(found))
+    """Return the one sentence: about the arm without feedback, where it is."""
+    other = WITHOUT if WITHOUT in found else next(iter(found))
     return sentence(first, other, found[other], measure)
 
 
 def sentence(first: str, other: str, found: Difference, measure: str) -> str:
-    """Say whether the first arm paid, against another."""
-    what = "feedback" if first in FEEDBACK else first
+    """Say whether feedback paid, where it is what differs; else whether the first arm did."""
+    what = "feedback" if first in FEEDBACK and other == WITHOUT else first
     gap = f"{abs(100 * found.diff):.1f} points of {measure}"
     than = "more" if found.diff >= 0 else "less"
     bounds = f"interval {_points(found.low)} to {_points(found.high)}"

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from evokd.arms import ARMS, arm_of
 from evokd.holdout import BATCHES
 from evokd.kinds import kind_of
-from evokd.loop import selects_by_gold
 from evokd.measured import Cost, Fit, Measured, Trial
 from evokd.planning import COVER_REPLY
+from evokd.selection import selects_by_gold
 from evokd.task import Task, TaskData
 
 WRITING = {"cover", "even cover", "blind cover", "paraphrases"}
 FEEDBACK = {"mistakes", "confident mistakes"}
 """Parts of an arm that hold conversations; the pilot tries cover and mistakes."""
+POOL = {"pool", "random pool"}
 LEAST_STEPS = 60  # of a training, as in `evokd.training`, which needs torch
 
 
@@ -50,22 +51,25 @@ def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
     """Return what the run of a task will take with its settings as they are."""
     loop, measured = task.loop, _even(measured)
     first, covers, talks = _conversations(task, data)
-    pooled = {"pool", "random pool"} & {*ARMS[loop.arm].parts}
-    pool = min(loop.pool * loop.rounds, len(data.unlabeled)) if pooled else 0
+    pools = _pools(task, data)
     rounds = (
         _written(measured.cover, covers * loop.rounds)
         + _written(measured.feedback, talks * loop.rounds)
-        + _each(measured.labelling, pool, measured.gold.of)
+        + _labelled(measured, pools[1])
     )
     gate, gate_kept = _gate(task, measured.cover)
     parts = [
-        Part("covering every label", _written(measured.cover, first), _kept(measured.cover, first)),
+        Part(
+            "covering every label",
+            _written(measured.cover, first) + _labelled(measured, pools[0]),
+            _kept(measured.cover, first) + round(pools[0] * measured.sure.value),
+        ),
         Part(
             f"{loop.rounds} rounds of feedback",
             rounds,
             _kept(measured.cover, covers * loop.rounds)
             + _kept(measured.feedback, talks * loop.rounds)
-            + round(pool * measured.sure.value),
+            + round(pools[1] * measured.sure.value),
         ),
         Part("texts for the gate", gate, gate_kept),
     ]
@@ -88,6 +92,14 @@ def _conversations(task: Task, data: TaskData) -> tuple[int, int, int]:
     return labels * math.ceil((first + dev) / COVER_REPLY), covers, talks
 
 
+def _pools(task: Task, data: TaskData) -> tuple[int, int]:
+    """Return the unlabelled texts that the first round labels, and all later ones together."""
+    most, texts = task.loop.pool, len(data.unlabeled)
+    first = min(most, texts) if POOL & {*arm_of(task, 0).parts} else 0
+    later = most * task.loop.rounds if POOL & {*ARMS[task.loop.arm].parts} else 0
+    return first, min(later, texts - first)
+
+
 def _even(measured: Measured) -> Measured:
     """Give every labelling the pace of all together: single ones are short, and vary."""
     cover, feedback = measured.cover, measured.feedback
@@ -107,6 +119,10 @@ def _even(measured: Measured) -> Measured:
 
 def _written(trial: Trial, conversations: int) -> Cost:
     return _each(trial.writing + trial.labelling, conversations, trial.conversations)
+
+
+def _labelled(measured: Measured, texts: int) -> Cost:
+    return _each(measured.labelling, texts, measured.gold.of)
 
 
 def _each(cost: Cost, wanted: int, tried: int) -> Cost:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evokd.calls import read_reply
+from evokd.calls import read_reply, refused
 from evokd.errors import TeacherError
 from evokd.ledger import Ledger
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Teacher, Written
@@ -37,10 +37,11 @@ class Heard:
                 f"{other.path.parent} was run with {known['name']}, another model than now",
                 "compare with one model, or give --out a new folder",
             )
+        # What the other's budget refused is for this one's to decide.
         self._replies: dict[str, Any] = {
-            _named(call.kind, call.request): read_reply(call.reply, call.tokens)
+            _named(call.kind, call.request): reply
             for call in other.calls(scope)
-            if call.reply is not None
+            if call.reply is not None and not refused(reply := read_reply(call.reply, call.tokens))
         }
 
     def generate(

@@ -27,6 +27,8 @@ from evokd.records import Call, Prediction, Row, Split
 from evokd.rundb import connect, lock, open_read_only
 
 FORMAT = 1
+EXAMPLE = "round, text, label, soft, origin, split, reason, call, source"
+"""The columns of an example, but its number."""
 
 
 @contextmanager
@@ -190,8 +192,7 @@ class Ledger:
     def add_rows(self, rows: Sequence[Row]) -> None:
         """Record texts, kept and dropped (use inside a transaction with what belongs to them)."""
         self._db.executemany(
-            "INSERT INTO examples (round, text, label, soft, origin, split, reason, call, source)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO examples ({EXAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (r.round, r.example.text, r.example.label, _dump(r.example.soft),
                  r.example.origin, r.split, r.reason, r.call, r.source)
@@ -202,15 +203,10 @@ class Ledger:
     def rows(self, *, round: int | None = None, split: Split | None = None) -> list[Row]:
         """Return texts in the order they were recorded."""
         query = (
-            "SELECT round, text, label, soft, origin, split, reason, call, source FROM examples"
+            f"SELECT {EXAMPLE} FROM examples"
             " WHERE (?1 IS NULL OR round = ?1) AND (?2 IS NULL OR split = ?2) ORDER BY number"
         )
-        return [
-            Row(n, Example(text, label, origin, tuple(json.loads(soft))), part, why, call, source)
-            for n, text, label, soft, origin, part, why, call, source in self._db.execute(
-                query, (round, split)
-            )
-        ]
+        return [_row(*columns) for columns in self._db.execute(query, (round, split))]
 
     def labels(self, split: Split) -> list[tuple[str, str]]:
         """Return (text, label) of what serves something: many times faster than `rows`."""
@@ -260,8 +256,9 @@ class Ledger:
         return [json.loads(result) for (result,) in rows]
 
     def add_predictions(self, round: int, predictions: Sequence[Prediction]) -> None:
-        """Record what the student said of a round's labelled texts, in their order."""
-        numbers = self._labelled(round)
+        """Record what the student said of a round's training texts, in their order."""
+        query = "SELECT number FROM examples WHERE round = ? AND split = 'train' ORDER BY number"
+        numbers = [number for (number,) in self._db.execute(query, (round,))]
         self._db.executemany(
             "INSERT INTO predictions VALUES (?, ?, ?, ?)",
             [
@@ -271,27 +268,13 @@ class Ledger:
         )
 
     def tested(self, round: int) -> list[tuple[Row, Prediction]]:
-        """Return a round's training texts with what the student said; [] before its test."""
-        said = dict(
-            (number, Prediction(*rest))
-            for number, *rest in self._db.execute(
-                "SELECT p.* FROM predictions p JOIN examples e ON p.example = e.number"
-                " WHERE e.round = ?",
-                (round,),
-            )
-        )
-        if not said:
-            return []
-        rows = [row for row in self.rows(round=round) if _trains(row)]
-        return list(zip(rows, (said[n] for n in self._labelled(round)), strict=True))
-
-    def _labelled(self, round: int) -> list[int]:
+        """Return the texts of a round with what the student said of them; [] before its test."""
         query = (
-            "SELECT number FROM examples WHERE round = ?"
-            " AND (split = 'train' OR reason IN ('round rolled back', 'likely mislabelled'))"
-            " ORDER BY number"
+            f"SELECT predicted, confidence, margin, {EXAMPLE} FROM predictions"
+            " JOIN examples ON example = number WHERE round = ? ORDER BY number"
         )
-        return [number for (number,) in self._db.execute(query, (round,))]
+        found = self._db.execute(query, (round,))
+        return [(_row(*columns[3:]), Prediction(*columns[:3])) for columns in found]
 
     def _touch(self) -> None:
         self._db.execute(
@@ -304,8 +287,8 @@ class Ledger:
         return None if row is None else row[0]
 
 
-def _trains(row: Row) -> bool:
-    return row.split == "train" or row.reason in ("round rolled back", "likely mislabelled")
+def _row(round: int, text: str, label: str, soft: str, origin: str, *rest: Any) -> Row:
+    return Row(round, Example(text, label, origin, tuple(json.loads(soft))), *rest)
 
 
 def _dump(value: object) -> str:

@@ -33,13 +33,9 @@ from evokd.outcomes import outcome
 from evokd.planning import Planner
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
+from evokd.selection import Selection
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps
-
-
-def selects_by_gold(task: Task, data: TaskData) -> bool:
-    """Say whether the user's dev file decides which round is kept."""
-    return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
 
 
 class Loop:
@@ -60,7 +56,7 @@ class Loop:
         self.ledger, self.calls, self.watch = ledger, calls, watch
         self._learner = learner
         self.kind = kind_of(task)
-        self.gold_dev = selects_by_gold(task, data)
+        self.selection = Selection(task, data, ledger)
         self.known = known_texts(data, ledger)
 
     @property
@@ -84,7 +80,7 @@ class Loop:
                 if self.ledger.plan(number) is None and (why := self.spent()):
                     return self._ended(why)
                 self.run_round(number)
-            if self.is_flat():
+            if self.selection.is_flat():
                 return self._ended("the dev score has not risen for long enough")
             if self.is_dry(number):
                 return "the arm has nothing more to ask for"
@@ -172,7 +168,7 @@ class Loop:
         student.save(self.student_folder(number))
         result = outcome(
             self.task, self.data, ledger=self.ledger, number=number, student=student,
-            dev=self.dev(), trained=len(examples),
+            dev=self.selection.dev(), trained=len(examples),
         )  # fmt: skip
         with self.ledger.transaction():
             if result["rolled_back"]:
@@ -206,25 +202,6 @@ class Loop:
             return None
         return lessons.learned_weights(self.task, self.learner, examples)
 
-    def dev(self) -> list[Example]:
-        """Return the examples that decide: the user's dev file, or held-out written texts."""
-        if self.gold_dev:
-            return list(self.data.dev)
-        held_out = [row.example for row in self.ledger.rows(split="dev")]
-        return held_out or list(self.data.seed)
-
-    def best_round(self) -> int:
-        """Return the round with the best dev score, the later of equals."""
-        results = self.ledger.results()
-        best = max(results, key=lambda r: (r["dev"]["macro_f1"], r["round"]))
-        return int(best["round"])
-
-    def is_flat(self) -> bool:
-        """Say whether the dev score has not risen for `selection.patience` rounds."""
-        scores = [r["dev"]["macro_f1"] for r in self.ledger.results()]
-        first_best = scores.index(max(scores))
-        return len(scores) - 1 - first_best >= self.task.selection.patience
-
     def spent(self) -> str:
         """Say why the budget allows no new round; "" while it does."""
         if self.calls.spent():
@@ -257,7 +234,7 @@ class Loop:
         """Remove students that no later step can ask for; each is as large as the encoder."""
         finished = [int(r["round"]) for r in self.ledger.results()]
         usable = [n for n in finished if not self.ledger.result(n)["rolled_back"]]
-        needed = {*usable[-1:], self.best_round()}
+        needed = {*usable[-1:], self.selection.best_round()}
         for number in finished:
             if number not in needed:
                 shutil.rmtree(self.student_folder(number), ignore_errors=True)
@@ -266,7 +243,7 @@ class Loop:
         return View(self.task, self.calls, f"round {number}", plan, self.watch.progress)
 
     def _dev_texts(self, number: int) -> int:
-        wanted = number == 0 and not self.gold_dev and self._arm.teacher
+        wanted = number == 0 and not self.selection.by_gold and self._arm.teacher
         return self.task.selection.texts if wanted else 0
 
     @property

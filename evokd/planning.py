@@ -5,8 +5,8 @@ A plan is plain JSON in the ledger:
     groups       feedback, as `Group.to_json`; `at_once` and `all_hard` say how to write after it
     report       lines on the weakest labels, shown before the feedback
     cover        conversations a label; `blind` without examples and with the label taken as asked
-    covered      conversations a label in the rounds before, so that the styles go on from there
-    dev          conversations a label whose texts are all held out
+    covered      conversations a label that were before, so that the styles go on from there
+    dev          conversations a label, of the first round, whose texts are all held out
     styles       in place of `prompts.STYLES`
     examples     texts a label that prompts may show
     paraphrases  (text, answer) of the seeds to be said in other ways
@@ -76,7 +76,7 @@ class Planner:
             made |= PLANNERS[part](self, made)
         made.pop("held out", None)
         if made["cover"]:
-            made["covered"] = dict(_covered(self))
+            made["covered"] = dict(_covered(self, made))
         return made
 
     @cached_property
@@ -254,12 +254,17 @@ def _before(planner: Planner) -> int:
     return sum(len(plan.get("paraphrases", ())) for plan in plans)
 
 
-def _covered(planner: Planner) -> Counter[str]:
-    """Return the conversations a label that earlier rounds, and held-out texts, have had."""
-    made: Counter[str] = Counter()
-    for plan in (planner.ledger.plan(n) or {} for n in range(planner.number)):
-        made.update(plan.get("cover", {}))
-    return made
+def _covered(planner: Planner, made: dict[str, Any]) -> Counter[str]:
+    """Return the conversations a label that earlier rounds, and held-out texts, have had.
+
+    Texts that are held out are written before those of their own round, whose plan is `made`.
+    """
+    plans = [planner.ledger.plan(n) or {} for n in range(planner.number)]
+    counts = Counter(made.get("dev", {}))
+    for plan in plans:
+        counts.update(plan.get("cover", {}))
+        counts.update(plan.get("dev", {}))
+    return counts
 
 
 def _examples(planner: Planner) -> dict[str, list[str]]:

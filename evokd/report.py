@@ -21,9 +21,9 @@ from evokd.figures import Chart, Mark, chart, heat, short
 from evokd.kinds import kind_of
 from evokd.latency_told import latency_table
 from evokd.ledger import Ledger
-from evokd.loop import selects_by_gold
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
+from evokd.selection import Judge, Selection
 from evokd.task import Task, TaskData
 from serving.layout import INT8
 
@@ -127,7 +127,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         ledger.rows(),
         *((ledger.stage(name) or {}) for name in STAGES),
     )
-    by_gold, kind = selects_by_gold(task, data), kind_of(task)
+    by, kind = Selection(task, data, ledger).by, kind_of(task)
     return {
         "task": task,
         "work": WORK[task.kind],
@@ -137,13 +137,11 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "version": __version__,
         "prompts_version": prompts.VERSION,
         "teacher": (ledger.meta("teacher") or {}).get("name", "unknown"),
-        "by_gold": by_gold,
+        "by": by,
         "headline": headline(told),
         "scores": score_table(told),
         "final": ledger.stage("final") or {},
-        "charts": [
-            (title, learning_curve(told, key, by_gold=by_gold)) for key, title in told.measures
-        ],
+        "charts": [(title, learning_curve(told, key, by=by)) for key, title in told.measures],
         "written": written_rounds(told.rows, told.results),
         "cut": cut_texts(told.rows),
         "tested": tested_rounds(told.results),
@@ -196,9 +194,9 @@ def score_table(told: Told) -> list[dict[str, Any]]:
     ]
 
 
-def learning_curve(told: Told, measure: str, *, by_gold: bool) -> Chart | None:
+def learning_curve(told: Told, measure: str, *, by: Judge) -> Chart | None:
     """Return one measure over the teacher's tokens: seeds alone, every round, final student."""
-    sets = [("teacher-made dev", "made", "dev", "")] if not by_gold else []
+    sets = [(str(by), "made", "dev", "")] if by != "gold dev" else []
     sets += [("gold dev", "gold", "gold_dev", "dev"), ("test", "test", "test", "test")]
     marks: dict[tuple[str, str], list[Mark]] = {}
     for name, key, field, split in sets:
@@ -212,10 +210,10 @@ def learning_curve(told: Told, measure: str, *, by_gold: bool) -> Chart | None:
                 line.append(Mark(tokens, scored[measure], title, result["rolled_back"]))
         if after := told.after(split):
             line.append(Mark(None, after[measure], "final student"))
-    if not by_gold and measure == "macro_f1":
+    if by != "gold dev" and measure == "macro_f1":
         final = told.ledger.stage("final") or {}
         if (made := final.get("dev_macro_f1", {}).get(final.get("chosen"))) is not None:
-            marks["teacher-made dev", "made"].append(Mark(None, made, "final student"))
+            marks[by, "made"].append(Mark(None, made, "final student"))
     return chart(marks)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from evokd import prompts, writable
 from evokd.calls import Calls
-from evokd.demo import TEACHERS
+from evokd.demo import TEACHERS, embedded_kinds
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger, reading
@@ -25,7 +25,7 @@ from evokd.report import write_report
 from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
-from evokd.task import Task, TaskData, embedded_kinds, load_data
+from evokd.task import Task, TaskData, load_data
 from evokd.teacher import Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 

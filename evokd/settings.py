@@ -25,6 +25,8 @@ ArmName = Literal[
     "seed-only",
 ]  # fmt: skip
 """Ways to spend the teacher's tokens; `evokd.arms` tells them apart."""
+FEEDBACK: tuple[ArmName, ...] = ("evokd", "pgkd")
+"""Those that have texts written after the student's mistakes."""
 
 
 class Group(BaseModel):

@@ -26,12 +26,13 @@ from evokd.holdout import write_gate_texts
 from evokd.kinds import Kind, kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
-from evokd.loop import Loop, selects_by_gold
+from evokd.loop import Loop
 from evokd.noise import NOISY
 from evokd.report import write_report
 from evokd.runfiles import RunFiles
 from evokd.scores import score
 from evokd.seeds import derive
+from evokd.selection import Selection
 from evokd.summary import summarise
 from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
@@ -131,7 +132,7 @@ class Stages:
         """
         loop = self.loop
         if self.task.loop.training == "sequential":
-            best = loop.best_round()
+            best = loop.selection.best_round()
             result, student = self.ledger.result(best), loop.learner.load(loop.student_folder(best))
             student.save(self.files.whole if self.shrinks else self.files.student)
             name = f"round {best}"
@@ -145,9 +146,9 @@ class Stages:
             on_step=steps(self.watch, "training the final student"),
             weights=loop.weights(examples),
         )
-        best = loop.best_round()
+        best = loop.selection.best_round()
         dev = {
-            "final": scores_of(final, loop.dev(), self.kind)["macro_f1"],
+            "final": scores_of(final, loop.selection.dev(), self.kind)["macro_f1"],
             f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
         }
         chosen = "final"
@@ -175,7 +176,7 @@ class Stages:
             on_step=steps(self.watch, "distilling into fewer layers"),
         )
         small.save(self.files.student)
-        dev = self.loop.dev()
+        dev = self.loop.selection.dev()
         return {
             name: scores_of(student, dev, self.kind)["macro_f1"]
             for name, student in (("whole", whole), ("small", small))
@@ -198,7 +199,7 @@ class Stages:
         from export.student import ExportOptions, export_student
 
         held_out = [row.example for row in self.ledger.rows(split="gate")]
-        dev = list(self.loop.dev())
+        dev = list(self.loop.selection.dev())
         examples = dev + held_out
         texts = [e.text for e in examples]
         student = self.learner.load(folder)
@@ -206,7 +207,7 @@ class Stages:
             self.task,
             student.predict([e.text for e in dev]),
             [e.label for e in dev],
-            gold=self.loop.gold_dev,
+            by=self.loop.selection.by,
         )
         how = self.task.export
         report = export_student(
@@ -275,8 +276,8 @@ class Stages:
 
     def summary(self) -> dict[str, Any]:
         """Write summary.json, last of all, and return it."""
-        by_gold = selects_by_gold(self.task, self.data)
-        made = summarise(self.ledger, name=self.task.name, by_gold=by_gold)
+        by = Selection(self.task, self.data, self.ledger).by
+        made = summarise(self.ledger, name=self.task.name, by=by)
         part = self.files.summary.with_suffix(".part")
         part.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(part, self.files.summary)

@@ -6,12 +6,16 @@ from typing import Any
 
 from evokd.budget import loop_tokens
 from evokd.ledger import Ledger
+from evokd.selection import Judge
 
 
-def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
+def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
     """Return the figures of a run whose stages are all recorded.
 
     A figure that was not measured (no test file, no INT8 that passed the gate) is None.
+
+    Args:
+        by: what decided which round was kept.
     """
     rows = ledger.rows()
     seed_only, scores = ledger.stage("seed_only"), ledger.stage("scores")
@@ -22,7 +26,7 @@ def summarise(ledger: Ledger, *, name: str, by_gold: bool) -> dict[str, Any]:
     sizes = export["size_bytes"]
     return {
         "task": name,
-        "selection": "gold dev" if by_gold else "teacher-made dev",
+        "selection": by,
         "seed_only": {
             **_figures({"test": best_seed}),
             "fine_tuned": _figures(seed_only["fine_tuned"]),

@@ -26,6 +26,7 @@ from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats import read_examples, read_texts
 from evokd.settings import (
+    FEEDBACK,
     BudgetSettings,
     ExportSettings,
     Group,
@@ -106,6 +107,7 @@ class Task(Group):
         """Layers and words are dropped where texts are sorted, and texts rejected of one label.
 
         A yes or no has no like answers; training in sequence ends without a final training.
+        Feedback that asks for no texts is none.
         """
         if self.kind == "ner" and (self.student.layers or self.student.words):
             raise ValueError("student.layers and student.words do not fit kind: ner")
@@ -115,6 +117,8 @@ class Task(Group):
             raise ValueError("method.demonstrations does not fit kind: multilabel")
         if self.method.noise != "none" and self.loop.training == "sequential":
             raise ValueError("method.noise does not fit loop.training: sequential")
+        if self.loop.arm in FEEDBACK and not self.loop.hard + self.loop.easy:
+            raise ValueError(f"loop.hard and loop.easy: 0 does not fit loop.arm: {self.loop.arm}")
         return self
 
     @property
@@ -148,7 +152,7 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
     try:
         task = Task.model_validate(given)
     except ValidationError as invalid:
-        raise _explained(path, invalid) from None
+        raise explained(str(path), invalid) from None
     return _located(task, path.parent)
 
 
@@ -189,18 +193,19 @@ def _located(task: Task, folder: Path) -> Task:
     return task.model_copy(update=update)
 
 
-def _explained(path: Path, invalid: ValidationError) -> InputError:
-    """Turn pydantic's first complaint into one line and a hint."""
+def explained(source: str, invalid: ValidationError) -> InputError:
+    """Turn pydantic's first complaint into one line, which begins with its source, and a hint."""
     # A misspelt key is also a missing one; the spelling is what helps.
     first = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         known = ", ".join(_fields(first["loc"][:-1]))
-        return InputError(f"{path}: unknown key {where}", f"known keys here: {known}")
+        return InputError(f"{source}: unknown key {where}", f"known keys here: {known}")
     if first["type"] == "missing":
-        return InputError(f"{path}: {where} is missing", "see `evokd init` for a sample")
-    message = first["msg"].removeprefix("Value error, ")
-    return InputError(f"{path}: {where}: {message}", "see `evokd init --schema` for what fits")
+        return InputError(f"{source}: {where} is missing", "see `evokd init` for a sample")
+    # What is wrong with several fields together is no field's.
+    parts = [source, where, first["msg"].removeprefix("Value error, ")]
+    return InputError(": ".join(filter(None, parts)), "see `evokd init --schema` for what fits")
 
 
 def _fields(where: tuple[int | str, ...]) -> list[str]:
@@ -290,14 +295,3 @@ def demo_task(changes: Sequence[str] = (), *, name: str = "intents") -> Task:
     """
     folder = Path(str(resources.files("evokd.demo")))
     return load_task((folder if name == "intents" else folder / name) / "task.yaml", changes)
-
-
-def embedded_kinds(teacher: str) -> list[str]:
-    """Return the kinds of task that an embedded teacher was trained for, as its card says.
-
-    Args:
-        teacher: of `evokd.demo.TEACHERS`.
-    """
-    card = json.loads((TEACHERS[teacher] / "teacher.json").read_text("utf-8"))
-    kinds: list[str] = card.get("kinds", ["classification"])
-    return kinds

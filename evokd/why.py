@@ -15,6 +15,7 @@ from evokd.calls import read_reply, refused
 from evokd.curate import NEAR
 from evokd.examples import Example, jaccard, normalise, text_id, trigrams
 from evokd.feedback import Group
+from evokd.gathering import was_labelled
 from evokd.kinds import kind_of
 from evokd.labelling import distribution
 from evokd.ledger import Ledger
@@ -172,7 +173,7 @@ class Record:
 
     def opinions(self, row: Row) -> Iterator[Opinion]:
         """Give the calls that labelled a text."""
-        if not row.example.label:
+        if not was_labelled(row):
             return
         call = self.call(row)
         begun = _round(call) if call else f"round {row.round}"
@@ -230,7 +231,7 @@ def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
 def _twin(record: Record, row: Row) -> str:
     """Name the text that a dropped text is too like."""
     place = next(i for i, other in enumerate(record.rows) if other is row)
-    earlier = [r.example for r in record.rows[:place] if r.example.label]
+    earlier = [r.example for r in record.rows[:place] if was_labelled(r)]
     gold = (*record.data.test, *record.data.dev, *record.data.seed)
     words, grams = normalise(row.example.text), trigrams(row.example.text)
     for like in (*gold, *earlier):

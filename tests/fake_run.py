@@ -52,7 +52,7 @@ def make_task(
                      for e in examples]  # fmt: skip
             write_jsonl(folder / f"{name}.jsonl", lines)
             named[name] = f"{name}.jsonl"
-    groups = {name: values | changes.get(name, {}) for name, values in SMALL.items()}
+    groups = {name: SMALL.get(name, {}) | changes.get(name, {}) for name in SMALL | changes}
     about = {label: f"is about {words[0]}" for label, words in KEYWORDS.items()}
     settings = {"name": "tiny", "domain": "requests to a voice assistant", "labels": about}
     (folder / "task.yaml").write_text(json.dumps(settings | groups | {"data": named}))

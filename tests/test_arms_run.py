@@ -18,8 +18,8 @@ from evokd.ledger import Ledger
 from evokd.planning import PLANNERS
 from evokd.records import Row
 from evokd.replay import replay
-from evokd.settings import ArmName, MethodSettings
-from evokd.task import Task, load_data, load_task
+from evokd.settings import FEEDBACK, ArmName, MethodSettings
+from evokd.task import Task, load_data
 
 TWO = {"rounds": 2, "cover": 8, "pool": 4}
 
@@ -54,22 +54,16 @@ def grown(folder: Path, kind: str = "classification", **groups: dict[str, Any]) 
     """Run a small task to its end."""
     loop = TWO | groups.pop("loop", {})
     selection = {"tolerance": 1.0} | groups.pop("selection", {})
-    method = groups.pop("method", {})
-    make_kind_task(folder / "task", kind, loop=loop, selection=selection, **groups)
-    return Grown(folder, changed(folder, method))
-
-
-def changed(folder: Path, method: dict[str, Any]) -> Task:
-    """Write the group `method` into a task file and load it."""
-    path = folder / "task" / "task.yaml"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"method": method}))
-    return load_task(path)
+    task = make_kind_task(folder / "task", kind, loop=loop, selection=selection, **groups)
+    return Grown(folder, task)
 
 
 def test_the_settings_name_exactly_the_arms() -> None:
     assert set(get_args(ArmName)) == set(ARMS)
     assert set(get_args(MethodSettings.model_fields["init"].annotation)) == set(INITS)
     assert set(PARTS) == set(PLANNERS)
+    mistakes = {"mistakes", "confident mistakes"}
+    assert {*FEEDBACK} == {name for name, arm in ARMS.items() if mistakes & {*arm.parts}}
     assert {part for arm in (*ARMS.values(), *INITS.values()) for part in arm.parts} == set(PARTS)
 
 

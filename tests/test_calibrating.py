@@ -68,15 +68,21 @@ def test_the_temperature_of_many_labels_is_found(temperature: float) -> None:
 
 
 def test_nothing_is_fitted_for_entities() -> None:
-    assert calibrate(make_task("ner"), [[]], ["[]"], gold=True) == Calibration()
+    assert calibrate(make_task("ner"), [[]], ["[]"], by="gold dev") == Calibration()
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_nothing_is_fitted_on_what_the_student_was_trained_on(kind: str) -> None:
+    said, answers = np.array([[0.6, 0.4]] * 9, np.float32), ["a"] * 9
+    assert calibrate(make_task(kind), said, answers, by="the seed examples") == Calibration()
 
 
 def test_a_teachers_dev_never_makes_the_student_surer_and_is_named() -> None:
     said = np.array([[0.6, 0.4], [0.4, 0.6]] * 20, np.float32)
-    fitted = calibrate(make_task("classification"), said, ["a", "b"] * 20, gold=False)
+    fitted = calibrate(make_task("classification"), said, ["a", "b"] * 20, by="teacher-made dev")
     assert fitted.temperature == 1
     assert fitted.record["by"] == "teacher-made dev"
-    by_people = calibrate(make_task("classification"), said, ["a", "b"] * 20, gold=True)
+    by_people = calibrate(make_task("classification"), said, ["a", "b"] * 20, by="gold dev")
     assert by_people.temperature < 1
     assert by_people.record["ece_after"] < by_people.record["ece"] == pytest.approx(0.4)
 
@@ -84,7 +90,7 @@ def test_a_teachers_dev_never_makes_the_student_surer_and_is_named() -> None:
 def test_rare_labels_are_named_and_get_a_half() -> None:
     said = np.array([[0.3, 0.3]] * 6 + [[0.1, 0.1]] * 20, np.float32)
     answers = [write_labels(["a"])] * 4 + [write_labels(["a", "b"])] * 2 + [write_labels([])] * 20
-    fitted = calibrate(make_task("multilabel"), said, answers, gold=True)
+    fitted = calibrate(make_task("multilabel"), said, answers, by="gold dev")
     assert fitted.record["too_rare"] == ["b"]
     assert fitted.thresholds["b"] == HALF
     low, high = tempered_each(np.array([[0.1, 0.3]]), fitted.temperature)[0]

@@ -16,7 +16,7 @@ from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
 
 from evokd.cli.compare import _show
 from evokd.compare import Contest, cell_task, compare
-from evokd.comparison import averaged, reached, sentence
+from evokd.comparison import averaged, reached, sentence, verdict
 from evokd.errors import InputError, TeacherError
 from evokd.ledger import reading
 from evokd.paired import Difference
@@ -242,6 +242,37 @@ def test_what_cannot_be_compared(tmp_path: Path, contest: Contest, says: str) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "arms", "says"),
+    [
+        ({}, ("evokd", "pool"), r"loop\.arm is pool, but data\.unlabeled is missing"),
+        ({}, ("evokd", "pool-random"), r"loop\.arm is pool-random, but data\.unlabeled is missing"),
+        (
+            {"arm": "static", "hard": 0, "easy": 0},
+            ("static", "evokd"),
+            r"tiny: loop\.hard and loop\.easy: 0 does not fit loop\.arm: evokd",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_be_run_is_refused_before_the_first_cell(
+    tmp_path: Path, settings: dict[str, Any], arms: tuple[str, ...], says: str
+) -> None:
+    task = make_task(tmp_path / "task", loop=settings)
+    for shots in (None, 1):
+        with pytest.raises(InputError, match=says):
+            held(task, tmp_path / "out", Contest(arms, shots=shots))
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_the_way_of_the_last_cell_is_found_before_the_first(tmp_path: Path) -> None:
+    other = tmp_path / "out" / "static-2" / "notes.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("mine")
+    with pytest.raises(InputError, match="static-2: is not empty and holds no run"):
+        held(make_task(tmp_path / "task"), tmp_path / "out", Contest(ARMS, seeds=2, shots=1))
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [other]
+
+
 def test_another_comparison_in_the_folder_is_refused(
     done: tuple[Task, Path, dict[str, Any], int],
 ) -> None:
@@ -273,6 +304,21 @@ def test_the_drawn_seeds_lie_beside_the_runs_and_in_them(tmp_path: Path) -> None
     assert [json.loads(line)["text"] for line in beside] == [text for text, *_ in shown[0]]
 
 
+def test_seeds_drawn_otherwise_are_refused_and_left(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    lines = "".join(json.dumps({"text": e.text, "label": e.label}) + "\n" for e in texts_of(8, 6))
+    (tmp_path / "task" / "seed.jsonl").write_text(lines)
+    out = tmp_path / "out"
+    record, _, calls = held(task, out, Contest(ARMS, seeds=1, shots=2))
+    before = (out / "seed-1.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"seed-1\.jsonl: holds other seed examples"):
+        held(task, out, Contest(ARMS, seeds=2, shots=3))
+    assert (out / "seed-1.jsonl").read_bytes() == before
+    assert not (out / "seed-2.jsonl").exists()
+    assert calls > 0
+    assert held(task, out, Contest(ARMS, seeds=1, shots=2))[::2] == (record, 0)
+
+
 # -- what is said ---------------------------------------------------------------------------------
 
 
@@ -294,6 +340,28 @@ def test_one_sentence(low: float, high: float, says: str) -> None:
     assert f"(interval {100 * low:+.1f} to {100 * high:+.1f})" in made
     other = sentence("eda", "static", found, "accuracy")
     assert other == made.replace("feedback", "eda").replace("evokd has", "eda has")
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "what"),
+    [
+        ("evokd", "static", "feedback"),
+        ("pgkd", "static", "feedback"),
+        ("evokd", "pgkd", "evokd"),
+        ("evokd", "seed-only", "evokd"),
+        ("pool", "static", "pool"),
+    ],
+)
+def test_feedback_is_what_paid_only_where_nothing_else_differs(
+    first: str, other: str, what: str
+) -> None:
+    found = Difference(0.02, 0.01, 0.03, 5)
+    says = f"{what} paid: {first} has 2.0 points of accuracy more than {other} "
+    assert sentence(first, other, found, "accuracy").startswith(says)
+    assert verdict(first, {other: found}, "accuracy").startswith(says)
+    doubtful = Difference(0.02, -0.01, 0.03, 5)
+    says = f"whether {what} paid cannot be told: {first} has "
+    assert sentence(first, other, doubtful, "accuracy").startswith(says)
 
 
 def test_the_table_fits_a_terminal(

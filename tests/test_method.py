@@ -11,7 +11,7 @@ import pytest
 from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher
 from fake_run import grow, make_task, tables
 from fakes import Stopped
-from test_arms_run import Grown, changed, grown
+from test_arms_run import Grown, grown
 
 from evokd.errors import InputError
 from evokd.ledger import Ledger
@@ -168,8 +168,7 @@ def test_attributes_that_cannot_be_read_leave_the_usual_styles(tmp_path: Path) -
             unread = "Name ways in which such texts differ" in asked
             return "Many ways." if unread else super()._text(asked, *rest)
 
-    make_task(tmp_path / "task", loop={"rounds": 0})
-    task = changed(tmp_path, {"attributes": True})
+    task = make_task(tmp_path / "task", loop={"rounds": 0}, method={"attributes": True})
     grow(task, tmp_path / "run", Silent(), AnyLearner(task))
     ledger = Ledger(tmp_path / "run" / "run.db", attempt=False)
     assert ledger.results()[0]["rejects"]["attributes: no json"] == 1

@@ -70,16 +70,18 @@ def flat(score: float, texts: int = 1000) -> Counts:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-def test_few_seeds_vary_by_what_seeds_vary(seeds: int) -> None:
+def test_few_seeds_vary_by_what_seeds_vary_and_by_what_is_not_known_of_it(seeds: int) -> None:
+    student = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262}[seeds]  # t(seeds - 1, 0.975)
     scores = np.random.default_rng(seeds).normal(0.8, 0.02, seeds)
     found = bootstrap({"a": [flat(score) for score in scores]}, seed=0)["a"]
     assert found.mean() == pytest.approx(scores.mean(), abs=0.001)
-    assert found.std() == pytest.approx(scores.std(ddof=1) / seeds**0.5, rel=0.03)
+    deviation = scores.std(ddof=1) / seeds**0.5
+    assert found.std() == pytest.approx(deviation * student / 1.96, rel=0.03)
 
 
 def test_an_interval_of_seeds_stays_among_the_scores_that_there_are() -> None:
     found = differences({"a": [flat(1), flat(1), flat(0)], "b": [flat(0)] * 3})["b"]
-    assert (found.low, found.high) == (pytest.approx(-0.15, abs=0.01), 1)
+    assert (found.low, found.high) == (-1, 1)
 
 
 def test_of_equal_ways_nothing_is_told_about_95_times_in_a_hundred() -> None:
@@ -93,7 +95,20 @@ def test_of_equal_ways_nothing_is_told_about_95_times_in_a_hundred() -> None:
         made = bootstrap({"a": [*scored[0]], "b": [*scored[1]]}, seed=trial, resamples=300)
         low, high = np.quantile(made["a"] - made["b"], (0.025, 0.975))
         told += bool(low > 0 or high < 0)
-    assert 0.03 <= told / trials <= 0.07, told
+    assert 0.01 <= told / trials <= 0.07, told
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_of_equal_ways_that_trainings_alone_tell_apart_nothing_is_told_as_often(seeds: int) -> None:
+    """Texts add no chance: one for all of a run."""
+    rng, told, trials = np.random.default_rng(seeds), 0, 500
+    for trial in range(trials):
+        scores = rng.normal(0.8, 0.02, (2, seeds))
+        one, other = ([flat(score, 1) for score in of] for of in scores)
+        made = bootstrap({"a": one, "b": other}, seed=trial, resamples=400)
+        low, high = np.quantile(made["a"] - made["b"], (0.025, 0.975))
+        told += bool(low > 0 or high < 0)
+    assert 0.03 <= told / trials <= 0.08, told
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -351,6 +351,18 @@ def test_the_texts_of_a_pool_are_labelled_once(tmp_path: Path) -> None:
     assert with_ - without == 2 * 8  # four a round of fifteen, two calls each
 
 
+@pytest.mark.parametrize(("rounds", "later"), [(0, 0), (2, 8), (5, 11)])
+@pytest.mark.parametrize("arm", ["pool", "pool-random"])
+def test_an_arm_of_the_pool_labels_from_its_first_round_on(
+    tmp_path: Path, arm: str, rounds: int, later: int
+) -> None:
+    """Four a round of fifteen, two calls each; there is nothing else that it asks."""
+    task = make_task(tmp_path, pool=5, dev=1, loop={"arm": arm, "rounds": rounds})
+    parts = forecast(task, load_data(task), FINE).parts
+    assert [part.cost.calls for part in parts[:2]] == [2 * 4, 2 * later]
+    assert [part.kept for part in parts[:2]] == [round(0.95 * 4), round(0.95 * later)]
+
+
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_an_interval_holds_the_share(hits: int, misses: int) -> None:
     share = Share(hits, hits + misses)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import make_task
 from fakes import FakeLearner
 
-from evokd.arms import ARMS
+from evokd.arms import ARMS, View
+from evokd.arms.cover import cover_requests
 from evokd.examples import Example
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
 from evokd.planning import Planner, least_sure
+from evokd.prompts import STYLES
 from evokd.records import Prediction, Row
 from evokd.task import Task, load_data
 
@@ -79,3 +82,22 @@ def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledg
     assert plan["groups"] == []
     assert sum(plan["cover"].values()) == task.loop.quota + task.loop.conversations
     assert plan["pool"] == list(data.unlabeled[:3])
+
+
+def test_styles_go_on_behind_the_texts_that_are_held_out(task: Task, ledger: Ledger) -> None:
+    data = load_data(task)
+    first = Planner(task, data, ledger, 0, (), even).plan(("blind cover",), dev=16, apart=True)
+    assert first["covered"] == first["dev"] == dict.fromkeys(task.names, 4)
+    ledger.set_plan(0, first)
+    later = Planner(task, data, ledger, 1, (), even).plan(("blind cover",))
+    unasked: Any = (None, "round 0")
+    assert later["covered"] == {n: first["dev"][n] + first["cover"][n] for n in task.names}
+    held_out, trained = (
+        {style for _, r in cover_requests(View(task, *unasked, plan, unasked[0]))
+         for style in STYLES if f", {style}." in r.messages[-1].content
+         and f"of the class {task.names[0]}," in r.messages[-1].content}
+        for plan in ({**first, "cover": first["dev"], "covered": {}}, first)
+    )  # fmt: skip
+    assert len(held_out) == 4
+    assert trained
+    assert not held_out & trained

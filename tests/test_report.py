@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -215,6 +216,21 @@ def test_gold_dev_that_decides_is_named(tmp_path: Path) -> None:
     assert "decided on your gold dev texts" in text
     assert "flatter" in text
     assert "teacher-made dev" not in text
+
+
+def test_seeds_that_decide_are_named(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=1)
+    data = make_data(task, test=20, dev=0)
+    report_of(tmp_path, task, data)
+    with closing(Ledger(tmp_path / "run.db")) as ledger:
+        ledger._db.execute("DELETE FROM examples WHERE split = 'dev'")
+        ledger.finish_stage("export", ledger.stage("export") | {"calibration": {}})
+        write_report(tmp_path / "report.html", task, data, ledger)
+    text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "decided on the seed examples, which every student was trained on" in text
+    assert "teacher-made dev" not in text
+    assert "texts that the teacher wrote and labelled" not in text
+    assert "Nothing was calibrated: there were no held-out texts" in text
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:

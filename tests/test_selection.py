@@ -8,13 +8,11 @@ from pathlib import Path
 from fake_run import Run, grow, make_task, worse
 from fakes import ScriptedTeacher
 
-from evokd.calls import Calls
 from evokd.examples import Example
-from evokd.ledger import Ledger
-from evokd.loop import Loop, selects_by_gold
+from evokd.ledger import Ledger, reading
+from evokd.selection import Selection, selects_by_gold
 from evokd.settings import SelectionSettings
 from evokd.task import Task, TaskData, load_data
-from evokd.watch import Silent
 
 
 def test_a_round_that_hurts_is_rolled_back(tmp_path: Path) -> None:
@@ -79,11 +77,30 @@ def test_who_selects() -> None:
 def test_the_later_of_equal_rounds_is_the_best(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task")
     ledger = Ledger(tmp_path / "run.db")
-    loop = Loop(task, load_data(task), ledger=ledger, calls=Calls(ledger, None), learner=None,
-                folder=tmp_path, watch=Silent())  # fmt: skip
+    selection = Selection(task, load_data(task), ledger)
     for number, f1 in enumerate((0.5, 0.8, 0.8, 0.6)):
         ledger.set_plan(number, {})
         ledger.finish_round(number, {"round": number, "dev": {"macro_f1": f1}})
-    assert loop.best_round() == 2
-    assert not loop.is_flat()  # the first of the best is two rounds old
+    assert selection.best_round() == 2
+    assert not selection.is_flat()  # the first of the best is two rounds old
     ledger.close()
+
+
+def test_what_decides_is_named_and_the_seeds_end_no_loop(tmp_path: Path) -> None:
+    """Every student was trained on the seeds; what it makes of them says nothing of its rounds."""
+    for number, (arm, dev, by) in enumerate(
+        (
+            ("eda", 0, "the seed examples"),
+            ("eda", 3, "gold dev"),
+            ("static", 0, "teacher-made dev"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        few = {"patience": 1, "tolerance": 1.0}
+        task = make_task(folder, dev=dev, loop={"arm": arm, "rounds": 3}, selection=few)
+        made = Run(folder / "run", task, spoil=worse(at=2))
+        with reading(made.file) as ledger:
+            assert Selection(task, load_data(task), ledger).by == by
+            ended = ledger.stage("loop")["ended"]
+        assert (ended == "all rounds are run") == (by == "the seed examples")
+        assert len(made.results) == (4 if by == "the seed examples" else 2)

@@ -42,7 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_the_fixed_names_are_there_even_when_nothing_was_measured(ledger: Ledger) -> None:
-    made = summarise(ledger, name="tiny", by_gold=False)
+    made = summarise(ledger, name="tiny", by="teacher-made dev")
     assert made["seed_only"]["test_accuracy"] is None
     for precision in ("fp32", "int8"):
         assert made["student"][precision]["test_accuracy"] is None
@@ -57,7 +57,7 @@ def test_the_fixed_names_are_there_even_when_nothing_was_measured(ledger: Ledger
 
 
 def test_counts_and_tokens(ledger: Ledger) -> None:
-    made = summarise(ledger, name="tiny", by_gold=True)
+    made = summarise(ledger, name="tiny", by="gold dev")
     assert made["examples"] == {"written": 4, "kept": 3, "dropped": 1}
     teacher = made["teacher"]
     assert (teacher["calls"], teacher["tokens_in"], teacher["tokens_out"]) == (1, 10, 4)
@@ -74,7 +74,7 @@ def test_seed_only_is_the_better_of_two(ledger: Ledger, tuned: float, centroid: 
             "centroid": {"test": scored(centroid)},
         },
     )
-    made = summarise(ledger, name="tiny", by_gold=False)["seed_only"]
+    made = summarise(ledger, name="tiny", by="teacher-made dev")["seed_only"]
     assert (made["test_accuracy"], made["test_macro_f1"]) == (0.6, 0.3)
     assert made["fine_tuned"]["test_accuracy"] == tuned
     assert made["centroid"]["test_accuracy"] == centroid
@@ -83,7 +83,7 @@ def test_seed_only_is_the_better_of_two(ledger: Ledger, tuned: float, centroid: 
 
 def test_the_student_by_precision(ledger: Ledger) -> None:
     ledger.finish_stage("scores", {"fp32": {"test": scored(0.9)}, "int8": {"dev": scored(0.8)}})
-    made = summarise(ledger, name="tiny", by_gold=False)["student"]
+    made = summarise(ledger, name="tiny", by="teacher-made dev")["student"]
     assert (made["fp32"]["test_accuracy"], made["fp32"]["test_macro_f1"]) == (0.9, 0.45)
     assert made["fp32"]["dev_accuracy"] is None
     assert (made["int8"]["dev_accuracy"], made["int8"]["test_accuracy"]) == (0.8, None)

@@ -130,10 +130,21 @@ def test_an_unknown_key_names_the_known_ones(
             {"kind": "multilabel", "method": {"demonstrations": 2}},
             "method.demonstrations does not fit kind: multilabel",
         ),
+        (
+            {"loop": {"hard": 0, "easy": 0}},
+            "loop.hard and loop.easy: 0 does not fit loop.arm: evokd",
+        ),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:
-    assert says in refused(written(tmp_path, plain(**change))).message
+    message = refused(written(tmp_path, plain(**change))).message
+    assert says in message
+    assert ": :" not in message
+
+
+def test_an_arm_without_feedback_may_ask_for_none(tmp_path: Path) -> None:
+    loop = {"hard": 0, "easy": 0, "arm": "static"}
+    assert load_task(written(tmp_path, plain(loop=loop))).loop.hard == 0
 
 
 @pytest.mark.parametrize("label", ["yes", "no", "on", "1", "2024-01-05", "null"])

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fake_run import Run, make_task
-from fakes import ScriptedTeacher, texts_of
+from fake_kinds import AnyLearner, AnyTeacher, make_kind_task
+from fake_run import Run, grow, make_task
+from fakes import ScriptedTeacher, digest, texts_of
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -19,12 +21,14 @@ from evokd.cli import app
 from evokd.cli.why import _parts
 from evokd.errors import EvokdError, InputError
 from evokd.examples import text_id
+from evokd.kinds.entities import UNREAD
 from evokd.ledger import Ledger, reading
 from evokd.lineage import Lineage
 from evokd.records import Row
 from evokd.teacher import Written
 from evokd.why import matches, why
 
+REPEATED = ("duplicate", "near-duplicate")
 LEAK = texts_of(3, 4)[0].text  # a test text of the task
 
 
@@ -159,6 +163,32 @@ def test_a_labelled_text_has_both_opinions(run: Run, ledger: Ledger) -> None:
     one_, other = (o.probabilities for o in lineage.labelling)
     for name, soft in lineage.soft.items():
         assert soft == pytest.approx((one_[name] + other[name]) / 2, abs=1e-5)
+
+
+def test_a_text_whose_entities_could_not_be_read_was_labelled_all_the_same(tmp_path: Path) -> None:
+    class Unread(AnyTeacher):
+        def _text(self, asked: str, *rest: Any) -> str:
+            if "Which entities are in this text?" in asked and digest(asked[-40:]) % 2:
+                return "There are some."
+            return super()._text(asked, *rest)
+
+    task: Any = make_kind_task(tmp_path / "task", "ner")
+    learner: Any = AnyLearner(task)
+    grow(task, tmp_path / "run", Unread(), learner)
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        rows = ledger.rows()
+        unread = [row for row in rows if (row.reason or "").startswith(UNREAD)]
+        assert len(unread) > 5
+        for row in unread:
+            scopes = [opinion.call.scope for opinion in why(ledger, row.example.text).labelling]
+            assert [scope.partition("/")[2] for scope in scopes] == ["label 1", "label 2"]
+        again = [row for row in rows if row.reason in REPEATED]
+        told = [why(ledger, row.example.text) for row in again]
+        ids = {row.example.id for row in unread}
+        says = [c.says for t in told for c in t.checks if t.told.fate in REPEATED and c.says]
+        assert says
+        assert all(": " in one for one in says)  # every one names the earlier text
+        assert any(part in ids for one in says for part in one.split())
 
 
 def test_texts_of_the_gate_are_told_too(run: Run, ledger: Ledger) -> None:

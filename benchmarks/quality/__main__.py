@@ -24,7 +24,7 @@ from benchmarks.quality.picture import write_pictures
 from benchmarks.quality.reference import full_data
 from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
 from evokd.answers import names_in
-from evokd.compare import Contest, cell_task, run_cell
+from evokd.compare import Contest, cell_task, draw_seeds, run_cell
 from evokd.examples import Example
 from evokd.task import load_data
 from evokd.watch import Silent
@@ -69,7 +69,9 @@ def _cell(
     task = make_task(
         folder, setting, seeds=train, test=test, teacher=args.teacher, quick=args.quick
     )
-    mine = cell_task(task, contest, arm=arm, seed=seed, data=load_data(task), out=folder)
+    data = load_data(task)
+    draw_seeds(task, contest, seed=seed, data=data, out=folder)
+    mine = cell_task(task, contest, arm=arm, seed=seed, data=data, out=folder)
     print(f"{setting.name}/{arm}/{seed}", flush=True)
     done = run_cell(mine, folder, first=contest.arms[0], watch=Lines())
     # The ledger has all that is asked for later; a hundred students would fill the disk.

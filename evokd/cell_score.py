@@ -1,0 +1,60 @@
+"""What a finished cell of a comparison came to: its score on gold texts, and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evokd.answers import names_in, read_spans
+from evokd.examples import Example
+from evokd.kinds import kind_of
+from evokd.paired import counts, ratio
+from evokd.stages import Stages
+from evokd.task import Task, TaskData
+
+
+def scored(stages: Stages) -> dict[str, Any]:
+    """Score a cell's final student, and read from its ledger what it cost on the way."""
+    on, gold = gold_texts(stages.data)
+    student = stages.learner.load(stages.files.student)
+    kind = kind_of(stages.task)
+    said = kind.predictions(student.predict([example.text for example in gold]))
+    counted = counts(
+        [_facts(stages.task, example.label) for example in gold],
+        [_facts(stages.task, one.predicted) for one in said],
+    )
+    measure = measure_of(stages.task)
+    results = stages.ledger.results()
+    field = "test" if on == "test" else "gold_dev"
+    spent = [r["tokens"]["tokens_in"] + r["tokens"]["tokens_out"] for r in results]
+    curve = [
+        [tokens, r[field][measure]]
+        for tokens, r in zip(spent, results, strict=True)
+        if not r["rolled_back"]
+    ]
+    before = stages.ledger.stage("seed_only")["fine_tuned"][on][measure]
+    return {
+        "on": on,
+        "measure": measure,
+        "score": ratio(counted),
+        "counts": counted.astype(int).tolist(),
+        "tokens": max(spent, default=0),
+        "curve": [[0, before], *curve],
+        "kept": len(stages.ledger.rows(split="train")),
+        "rounds": len(results) - 1,
+    }
+
+
+def gold_texts(data: TaskData) -> tuple[str, Sequence[Example]]:
+    """Return the texts that score and the name of their file: test, else dev."""
+    return ("test", data.test) if data.test else ("dev", data.dev)
+
+
+def measure_of(task: Task) -> str:
+    """Return which of `Scores` is compared."""
+    return "accuracy" if task.kind == "classification" else "micro_f1"
+
+
+def _facts(task: Task, answer: str) -> Sequence[Any]:
+    """Return what an answer says: its labels, or of entities every span with its type."""
+    return read_spans(answer) if task.kind == "ner" else names_in(answer, task.kind)

@@ -1,0 +1,64 @@
+"""Who decides which round is kept, and when the loop ends. Reads a run's data and ledger alone.
+
+These are the user's dev texts, or texts that the teacher wrote and that were held out. Where there
+are neither (an arm without a teacher, or one that had too few texts), rounds are scored on the
+seed examples, which every student was trained on: that never ends a loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from evokd.examples import Example
+from evokd.ledger import Ledger
+from evokd.task import Task, TaskData
+
+Judge = Literal["gold dev", "teacher-made dev", "the seed examples"]
+SEEDS: Final = "the seed examples"
+
+
+def selects_by_gold(task: Task, data: TaskData) -> bool:
+    """Say whether the user's dev file decides which round is kept."""
+    return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What decides in one run, as far as its ledger has come."""
+
+    task: Task
+    data: TaskData
+    ledger: Ledger
+
+    @property
+    def by_gold(self) -> bool:
+        """Whether the user's dev file decides."""
+        return selects_by_gold(self.task, self.data)
+
+    @property
+    def by(self) -> Judge:
+        """What decides, in words for reports."""
+        if self.by_gold:
+            return "gold dev"
+        return "teacher-made dev" if self.ledger.labels("dev") else SEEDS
+
+    def dev(self) -> list[Example]:
+        """Return the examples that decide."""
+        if self.by_gold:
+            return list(self.data.dev)
+        held_out = [row.example for row in self.ledger.rows(split="dev")]
+        return held_out or list(self.data.seed)
+
+    def best_round(self) -> int:
+        """Return the round with the best dev score, the later of equals."""
+        results = self.ledger.results()
+        best = max(results, key=lambda r: (r["dev"]["macro_f1"], r["round"]))
+        return int(best["round"])
+
+    def is_flat(self) -> bool:
+        """Say whether the score on held-out texts has not risen for `selection.patience` rounds."""
+        scores = [r["dev"]["macro_f1"] for r in self.ledger.results()]
+        first_best = scores.index(max(scores))
+        waited = len(scores) - 1 - first_best
+        return waited >= self.task.selection.patience and self.by != SEEDS
