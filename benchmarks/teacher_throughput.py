@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evokd.cpus import cpu_model, usable_cores
+from evokd.settings import SIDE_BY_SIDE
 
 SECTIONS = ("generating", "scoring", "structure", "growth")
 MODELS = {  # file: arguments of benchmarks.random_gguf
@@ -52,7 +53,7 @@ def measure(
     sections: Sequence[str] = SECTIONS,
     *,
     threads: int = 0,
-    width: int = 0,
+    width: int = SIDE_BY_SIDE,
     quick: bool = False,
 ) -> dict[str, Any]:
     """Run the sections one after another; return the keys of KEYS and all that they add."""
@@ -97,7 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", choices=SECTIONS, action="append", metavar="SECTION")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default all)")
-    parser.add_argument("--width", type=int, default=0, help="texts side by side; 0 measures first")
+    parser.add_argument(
+        "--width", type=int, default=SIDE_BY_SIDE,
+        help=f"texts side by side (default {SIDE_BY_SIDE}, as the product's); 0 measures first",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--quick", action="store_true", help="little of everything; a smoke test")
     asked = parser.parse_args(arguments)

@@ -291,7 +291,7 @@ def demo_task(changes: Sequence[str] = (), *, name: str = "intents") -> Task:
     """Return a demo task, whose files are inside the package; `changes` as in `load_task`.
 
     Args:
-        name: "intents", or "slots", which needs a teacher that tags entities.
+        name: "intents", or "slots", the entities of such requests.
     """
     folder = Path(str(resources.files("evokd.demo")))
     return load_task((folder if name == "intents" else folder / name) / "task.yaml", changes)

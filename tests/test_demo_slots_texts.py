@@ -14,6 +14,7 @@ import yaml
 from test_demo_texts import NEAR, TEACHER_TEXTS, short_hash
 
 from evokd.answers import Span
+from evokd.demo import TEACHERS
 from evokd.demo import __file__ as demo
 from evokd.examples import jaccard, normalise, trigrams
 
@@ -141,8 +142,9 @@ def test_remembering_surfaces_does_not_solve_it(parts: dict[str, list[Row]]) -> 
     assert f1_of_memory(remembered(parts["seed"]), parts["dev"]) < 0.35
 
 
-def test_the_embedded_teacher_never_read_one_of_them(parts: dict[str, list[Row]]) -> None:
-    read = np.fromfile(TEACHER_TEXTS, dtype="<u4")
+@pytest.mark.parametrize("file", TEACHER_TEXTS, ids=[*TEACHERS])
+def test_no_embedded_teacher_read_one_of_them(parts: dict[str, list[Row]], file: Path) -> None:
+    read = np.fromfile(file, dtype="<u4")
     assert len(read) > 10_000
     own = np.array([short_hash(text) for text in everything(parts)], dtype="<u4")
     assert not np.isin(own, read).any()

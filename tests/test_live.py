@@ -20,9 +20,9 @@ RESULT: dict[str, Any] = {
     "dropped": {"duplicate": 1, "labels disagree": 2},
     "rejects": {"no json": 1},
     "missed": {"hard": [3, 4], "easy": [0, 2]},
-    "dev": {"accuracy": 0.5},
+    "dev": {"accuracy": 0.5, "micro_f1": 0.5},
     "gold_dev": None,
-    "test": {"accuracy": 0.75},
+    "test": {"accuracy": 0.75, "micro_f1": 0.75},
     "rolled_back": True,
 }
 
@@ -68,6 +68,13 @@ def test_a_round_without_anything_to_tell() -> None:
                           "rolled_back": False})  # fmt: skip
     assert "dropped" not in out.getvalue()
     assert "accuracy now: dev 0.500\n" in out.getvalue()
+
+
+def test_where_texts_have_several_answers_their_f1_is_shown() -> None:
+    watch, out = live()
+    scores = {"accuracy": 0.25, "micro_f1": 0.5}
+    watch.round(RESULT | {"dev": scores, "test": None, "rolled_back": False})
+    assert "micro F1 now: dev 0.500\n" in out.getvalue()
 
 
 @pytest.mark.parametrize("text", HOSTILE)

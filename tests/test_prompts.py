@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evokd import prompts
 from evokd.answers import Span, write_labels, write_spans
-from evokd.demo import __file__ as demo
+from evokd.demo import TEACHERS
 from evokd.prompts import (
     ask_analysis,
     ask_applies,
@@ -120,8 +120,9 @@ def test_there_is_no_other_golden_file() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == set(PROMPTS)
 
 
-def test_the_embedded_teacher_was_trained_on_these_words() -> None:
-    card = json.loads((Path(demo).parent / "teacher.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", TEACHERS)
+def test_the_embedded_teachers_were_trained_on_these_words(name: str) -> None:
+    card = json.loads((TEACHERS[name] / "teacher.json").read_text(encoding="utf-8"))
     assert card["prompt_version"] == prompts.VERSION
 
 

@@ -30,7 +30,7 @@ from unittest.mock import patch
 import llama_cpp
 
 from evokd.cpus import usable_cores
-from evokd.settings import TeacherSettings
+from evokd.settings import SIDE_BY_SIDE, TeacherSettings
 from evokd.teacher import Generate, Message
 from evokd.teacher.llamacpp import LlamaCppTeacher
 from evokd.teacher.modelfile import find_model
@@ -57,7 +57,7 @@ class Work:
     texts: int = 64
     llama_texts: int = 16
     tokens: int = 48
-    runs: int = 3
+    runs: int = 5
 
 
 QUICK = Work(texts=8, llama_texts=2, tokens=8, runs=1)
@@ -68,7 +68,7 @@ def measure(
     *,
     threads: int = 0,
     quick: bool = False,
-    width: int = 0,
+    width: int = SIDE_BY_SIDE,
     clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Return the keys of KEYS, None without the model, and a row of figures for each model.

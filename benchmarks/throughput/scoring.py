@@ -51,10 +51,10 @@ class Work:
 
     texts: int = 96
     llama_texts: int = 48
-    runs: int = 3
+    runs: int = 7
 
 
-SMALL = Work(texts=24, llama_texts=12)
+SMALL = Work(texts=24, llama_texts=12, runs=3)
 QUICK = Work(texts=6, llama_texts=2, runs=1)
 
 

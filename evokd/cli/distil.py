@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from evokd.cli.verbose import Verbose
+from evokd.demo import TEACHERS
 
 Out = Annotated[
     Path | None,
@@ -36,17 +37,34 @@ class TaskKind(StrEnum):
     NER = "ner"
 
 
-def demo(out: Out = None, change: Set = None, verbose: Verbose = False) -> None:
-    """Distil the built-in task with the built-in teacher: the whole job on this machine.
+class DemoTask(StrEnum):
+    """The built-in tasks."""
 
-    Nine intents of a voice assistant, **one example each**. Needs no network, no GPU and no other
-    model. Stop it with Ctrl-C and start it again: it goes on where it was.
+    INTENTS = "intents"
+    SLOTS = "slots"
+
+
+def demo(
+    out: Out = None,
+    task: Annotated[
+        DemoTask, typer.Option("--task", help="Sort requests, or mark the entities in them.")
+    ] = DemoTask.INTENTS,
+    change: Set = None,
+    verbose: Verbose = False,
+) -> None:
+    """Distil a built-in task with a built-in teacher: the whole job on this machine.
+
+    Nine intents of a voice assistant, **one example each**; or, with `--task slots`, eight types
+    of entities in such requests. Needs no network, no GPU and no other model. Stop it with Ctrl-C
+    and start it again: it goes on where it was.
 
         evokd demo --out runs/demo
+        evokd demo --task slots --out runs/slots
     """
     from evokd.task import demo_task
 
-    _run(demo_task(change or ()), out or Path("runs/demo"))
+    folder = "demo" if task is DemoTask.INTENTS else "demo-slots"
+    _run(demo_task(change or (), name=task.value), out or Path("runs") / folder)
 
 
 def run(
@@ -79,7 +97,7 @@ def _run(task: Any, out: Path) -> None:
     try:
         with Live() as watch:
             watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
-            if task.teacher.model == "demo" and not _built_in(task.data.seed):
+            if task.teacher.model in TEACHERS and not _built_in(task.data.seed):
                 watch.note(STRANGER)
             summary = run_task(task, out, watch=watch)
     except KeyboardInterrupt:

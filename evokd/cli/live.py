@@ -92,13 +92,14 @@ class Live:
         for origin, (wrong, tested) in sorted(result["missed"].items()):
             share = wrong / tested
             self.console.print(f"  the student got {share:.0%} of {tested} {origin} texts wrong")
-        shown = [
-            f"{name} {result[key]['accuracy']:.3f}"
-            for key, name in (("dev", "dev"), ("gold_dev", "gold dev"), ("test", "test"))
-            if result[key]
-        ]
+        parts = (("dev", "dev"), ("gold_dev", "gold dev"), ("test", "test"))
+        scored = {name: result[key] for key, name in parts if result[key]}
+        # Where a text has one answer the two are the same.
+        several = any(abs(s["micro_f1"] - s["accuracy"]) > 1e-9 for s in scored.values())
+        what = "micro F1" if several else "accuracy"
+        shown = [f"{name} {s['micro_f1']:.3f}" for name, s in scored.items()]
         back = "  [yellow]rolled back: the dev score fell[/yellow]" if result["rolled_back"] else ""
-        self.console.print(f"  accuracy now: {', '.join(shown)}{back}")
+        self.console.print(f"  {what} now: {', '.join(shown)}{back}")
 
     def note(self, text: str) -> None:
         """Print a line."""

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-TEACHERS = {"demo": Path(__file__).parent}
+TEACHERS = {"demo": Path(__file__).parent, "demo-slots": Path(__file__).parent / "slots"}
 """The teachers that ship with evokd, by name -> the folder of `teacher.gguf` and its card."""
 
 

@@ -19,7 +19,7 @@ from evokd.teacher.heads import groups
 from evokd.teacher.native import Engine, NoSlot
 from evokd.teacher.search import FEW, Search
 
-WIDTH = 128  # tokens of texts side by side: with more, each pays for more memory of the others
+WIDTH = 256  # tokens of texts side by side: with more, each pays for more memory of the others
 _Base = tuple[Tokens, tuple[Tokens, ...]]  # a prompt about an empty text, and choices
 
 

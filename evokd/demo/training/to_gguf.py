@@ -33,10 +33,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
     parser.add_argument("--type", choices=["q8_0", "f16"], default="q8_0")
     args = parser.parse_args()
-    shape = SHAPES[json.loads((args.out / "recipe.json").read_text())["shape"]]
+    recipe = json.loads((args.out / "recipe.json").read_text())
+    shape = SHAPES[recipe["shape"]]
+    name = NAME if "classification" in recipe.get("kinds", ["classification"]) else f"{NAME}-slots"
     state = torch.load(args.out / "checkpoint.pt", map_location="cpu", weights_only=True)["model"]
     exact, small = args.out / "teacher-f16.gguf", args.out / "teacher.gguf"
-    write(exact, shape, state, Tokenizer.from_file(str(args.out / "tokenizer.json")))
+    write(exact, shape, state, Tokenizer.from_file(str(args.out / "tokenizer.json")), name=name)
     if args.type == "q8_0":
         quantise(exact, small)
     else:
@@ -44,10 +46,17 @@ def main() -> None:
     print(f"{small}: {small.stat().st_size / 1e6:.1f} MB")
 
 
-def write(path: Path, shape: Shape, state: dict[str, torch.Tensor], tokenizer: Tokenizer) -> None:
+def write(
+    path: Path,
+    shape: Shape,
+    state: dict[str, torch.Tensor],
+    tokenizer: Tokenizer,
+    *,
+    name: str = NAME,
+) -> None:
     """Write weights, vocabulary and chat template as a GGUF in half precision."""
     writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_name(NAME)
+    writer.add_name(name)
     writer.add_license("apache-2.0")
     writer.add_description(f"Embedded teacher of evokd, for prompts of version {prompts.VERSION}")
     writer.add_context_length(shape.context)
