@@ -68,6 +68,7 @@ def test_rows_take_the_shown_names_and_leave_the_others_out(tmp_path: Path) -> N
     seeds = [made]
     task = make_task(tmp_path, setting, seeds=seeds, test=seeds, teacher="demo", quick=True)
     assert load_data(task).test[0].label == made.label
+    assert task.teacher.model == "demo-slots"
 
 
 def test_a_cell_is_measured_once(cells: Cells) -> None:

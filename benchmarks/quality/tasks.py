@@ -80,11 +80,13 @@ def make_task(
 
     Args:
         seeds: all gold rows that seed examples may be drawn from.
+        teacher: a GGUF file, or "demo" for the built-in one that knows the task's kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "seed.jsonl").write_text(write(seeds, setting.kind), encoding="utf-8")
     (folder / "test.jsonl").write_text(write(test, setting.kind), encoding="utf-8")
-    model = teacher if teacher == "demo" else str(Path(teacher).resolve())
+    built_in = "demo-slots" if setting.kind == "ner" else "demo"
+    model = built_in if teacher == "demo" else str(Path(teacher).resolve())
     content: dict[str, Any] = {
         "name": setting.name,
         "kind": setting.kind,

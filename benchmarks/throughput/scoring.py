@@ -4,7 +4,7 @@
 
 **7 labels** of the demo task and its test texts: the log-probabilities of all seven by evokd,
 against the likeliest one written by `llama_cpp.Llama` under a grammar, greedily, with the shared
-prompt warm.
+prompt warm. `ratio_read` is what reading the texts and scoring nothing would come to.
 
 **77 labels** of clinc150, of whose texts the embedded teacher learned its trade, and texts of 48
 tokens or more: scored as labelling asks for it (`search="auto"`, here best-first), against
@@ -108,6 +108,7 @@ def against_writing(
             {
                 "all": (lambda: teacher.score(_searching(requests, "all")), len(requests)),
                 "best": (lambda: teacher.score(_searching(requests, "best")), len(requests)),
+                "read": (lambda: _read(teacher, requests), len(requests)),
                 "llama": (lambda: _write(llama, asked), len(asked)),
             },
             work.runs,
@@ -118,6 +119,7 @@ def against_writing(
         "ms": ms,
         "ratio": ms["llama"] / ms["all"],
         "ratio_best_first": ms["llama"] / ms["best"],
+        "ratio_read": ms["llama"] / ms["read"],
         "same_as_written": _share(r.choices[_best(s)] == w for r, s, w in written),
     }
 
