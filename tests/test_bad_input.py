@@ -200,7 +200,9 @@ def test_texts_in_another_encoding_are_refused(
     is_refused(evokd_("predict", str(tiny_sealed), "play", half), "TEXT: is not Unicode")
     (home / "run").mkdir()
     Ledger(home / "run" / "run.db").close()
+    before = files(home)
     is_refused(evokd_("why", "run", half), "TEXT_OR_ID: is not Unicode")
+    assert files(home) == before
 
 
 def test_who_runs_the_demo_by_its_name_is_told_how(home: Path, evokd_: Evokd) -> None:

@@ -23,7 +23,7 @@ from tiny_teacher import (
 )
 
 from evokd.errors import TeacherError
-from evokd.teacher import Generate, Message, Score, Scored, Written, native
+from evokd.teacher import Generate, Message, Score, Scored, Written, opening
 from evokd.teacher.chat import CHATML
 from evokd.teacher.llamacpp import LlamaCppTeacher
 
@@ -319,11 +319,11 @@ def test_ctrl_c_while_closing_frees_nothing_twice(
 @pytest.mark.parametrize(
     ("layers", "gpu", "context", "told"),
     [
-        ("auto", True, 1024, (native.ALL_LAYERS, native.FLASH_AUTO)),
-        (12, True, 1024, (12, native.FLASH_AUTO)),
-        (0, True, 1024, (0, native.FLASH_OFF)),
-        ("auto", False, 1024, (native.ALL_LAYERS, native.FLASH_OFF)),
-        ("auto", False, 2 * native.FLASH_FROM, (native.ALL_LAYERS, native.FLASH_AUTO)),
+        ("auto", True, 1024, (opening.ALL_LAYERS, opening.FLASH_AUTO)),
+        (12, True, 1024, (12, opening.FLASH_AUTO)),
+        (0, True, 1024, (0, opening.FLASH_OFF)),
+        ("auto", False, 1024, (opening.ALL_LAYERS, opening.FLASH_OFF)),
+        ("auto", False, 2 * opening.FLASH_FROM, (opening.ALL_LAYERS, opening.FLASH_AUTO)),
     ],
 )
 def test_what_c_is_told_of_a_gpu(
@@ -344,7 +344,7 @@ def test_what_c_is_told_of_a_gpu(
     def made(model: Any, params: Any) -> Any:
         seen.append(params.flash_attn_type)
         assert params.type_k == params.type_v
-        assert params.flash_attn_type == native.FLASH_OFF or params.type_k == native.FLOAT16
+        assert params.flash_attn_type == opening.FLASH_OFF or params.type_k == opening.FLOAT16
         return make(model, params)
 
     monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: gpu)
@@ -371,7 +371,9 @@ def test_on_done_may_ask_for_the_name(path: Path) -> None:
 def test_a_path_need_not_be_text(path: Path, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"m\xff.gguf")
     odd.write_bytes(path.read_bytes())
-    opened(odd).close()
+    with opened(path) as plain, opened(odd) as teacher:
+        assert teacher.generate(writes(2)) == plain.generate(writes(2))
+        assert teacher.fingerprint == plain.fingerprint
 
 
 def test_a_reply_of_no_tokens_cannot_be_asked_for() -> None:

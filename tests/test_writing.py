@@ -182,8 +182,8 @@ def test_the_context_is_made_anew_after_many_batches(
     expected = teacher.generate(requests)
     monkeypatch.setattr(native, "LIFE", 1)
     made: list[int] = []
-    make = native._make_context
-    monkeypatch.setattr(native, "_make_context", lambda *a: (made.append(1), make(*a))[1])
+    make = native.make_context
+    monkeypatch.setattr(native, "make_context", lambda *a: (made.append(1), make(*a))[1])
     assert teacher.generate(requests) == expected
     assert made == [1]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evokd.settings import TeacherSettings
-from evokd.teacher import Generate, Message, Score, Written, native
+from evokd.teacher import Generate, Message, Score, Written, opening
 from evokd.teacher.chat import CHATML, render
 from evokd.teacher.llamacpp import LlamaCppTeacher
 
@@ -36,7 +36,7 @@ def tokens_of(teacher: LlamaCppTeacher, messages: tuple[Message, ...]) -> list[i
 
 def plain_model(path: Path) -> llama_cpp.Llama:
     """Open the model in the library's own class: one sequence at a time."""
-    cells = native._cells(TeacherSettings())  # bfloat16 would not be as float16
+    cells = opening.cells(TeacherSettings())  # bfloat16 would not be as float16
     return llama_cpp.Llama(
         str(path),
         n_ctx=512,
