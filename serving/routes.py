@@ -36,7 +36,7 @@ POLICY = (
 PAGE_HEADERS = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"))
 SOON = ((b"retry-after", b"1"),)
 CROWDED, ONE_IN = 4, 8
-"""Where so many requests wait in this worker, one answer in so many ends its connection.
+"""Where so many requests are inside this worker, one answer in so many ends its connection.
 
 Connections stay with the worker that took them, and one that is idle when many come together takes
 nearly all. A caller who comes again is met by the worker that has time.
@@ -134,7 +134,7 @@ class Routes:
 
     def _parting(self) -> list[tuple[bytes, bytes]]:
         self._answered += 1
-        crowded = _desk().turns.waiting >= CROWDED
+        crowded = _desk().turns.inside >= CROWDED
         return [CLOSE] if crowded and self._answered % ONE_IN == 0 else []
 
     async def _info(self, _receive: Receive, send: Send) -> None:

@@ -58,8 +58,8 @@ class Turns:
             self._inside -= 1
 
     @property
-    def waiting(self) -> int:
-        """Return how many requests are inside."""
+    def inside(self) -> int:
+        """Return how many requests are being answered or wait for it."""
         return self._inside
 
     async def take(self, step: Callable[[], T], deadline: float) -> T:

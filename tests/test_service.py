@@ -386,11 +386,11 @@ def test_on_sigterm_requests_in_flight_are_answered(server: Running) -> None:
     assert server.ask("/livez")[0] == 0, "nothing is left behind"
 
 
-@pytest.mark.parametrize(("waiting", "ended"), [(0, 0), (routes.CROWDED, 5)])
+@pytest.mark.parametrize(("inside", "ended"), [(0, 0), (routes.CROWDED, 5)])
 def test_a_crowded_worker_ends_some_connections(
-    monkeypatch: pytest.MonkeyPatch, waiting: int, ended: int
+    monkeypatch: pytest.MonkeyPatch, inside: int, ended: int
 ) -> None:
-    desk = SimpleNamespace(turns=SimpleNamespace(waiting=waiting))
+    desk = SimpleNamespace(turns=SimpleNamespace(inside=inside))
     monkeypatch.setattr(routes, "_desk", lambda: desk)
     made = routes.Routes(None)  # type: ignore[arg-type]
     assert sum(bool(made._parting()) for _ in range(5 * routes.ONE_IN)) == ended

@@ -59,12 +59,12 @@ def demo(
     and start it again: it goes on where it was.
 
         evokd demo --out runs/demo
-        evokd demo --task slots --out runs/slots
+        evokd demo --task slots --out runs/demo-slots
     """
     from evokd.task import demo_task
 
-    folder = "demo" if task is DemoTask.INTENTS else "demo-slots"
-    _run(demo_task(change or (), name=task.value), out or Path("runs") / folder)
+    loaded = demo_task(change or (), name=task.value)
+    _run(loaded, out or Path("runs") / loaded.name)
 
 
 def run(
