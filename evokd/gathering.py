@@ -73,10 +73,15 @@ def gather(
     """
     found = curate([p.text for p in proposed], known).reasons
     pairs = [(p, _excused(p, reason)) for p, reason in zip(proposed, found, strict=True)]
-    asked = [p.text for p, reason in pairs if not reason and p.label is None]
+    unlabelled = [p for p, reason in pairs if not reason and p.label is None]
+    asked = [p.text for p in unlabelled]
+    # The first round's alone: a run has one prior from then on.
+    asked_for = [p.source if p.origin == "cover" and not number else None for p in unlabelled]
     kind = kind_of(view.task)
     shown = nearest(asked, like, count=view.task.method.demonstrations)
-    labelled = iter(kind.label(view.calls, view.scope, asked, view.progress, like=shown))
+    labelled = iter(
+        kind.label(view.calls, view.scope, asked, view.progress, like=shown, asked_for=asked_for)
+    )
     rows = []
     for p, reason in pairs:
         said = None

@@ -1,7 +1,8 @@
 """P3 of a classification, by scoring: the probability of every label, in two label orders.
 
-A text whose two orders disagree about the best label is not to be trusted: position, not
-meaning, decided. The mean of the two distributions is the soft target.
+What the teacher says whatever the text is taken out of each (`evokd.prior`). A text whose two
+orders disagree about the best label is not to be trusted: position, not meaning, decided. The
+mean of the two distributions is the soft target.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evokd import prompts
+from evokd import prior, prompts
 from evokd.calls import Calls, refused
 from evokd.likeness import Demonstrations
 from evokd.task import Task
@@ -70,8 +73,14 @@ def label_texts(
     progress: Progress,
     *,
     like: Sequence[Demonstrations] = (),
+    asked_for: Sequence[str | None] = (),
 ) -> list[Labelled]:
-    """Label every text in both orders, or in one where no second opinion is wanted."""
+    """Label every text in both orders, or in one where no second opinion is wanted.
+
+    Args:
+        asked_for: for every text the label that it was written for, or None where it was for none;
+            () for none of them. The first texts of every label tell the teacher's prior.
+    """
     asked_in = opinions(task)
     count = len(asked_in)
     tick = progress("labelling", count * len(texts))
@@ -80,12 +89,49 @@ def label_texts(
     asked = [request for pair in zip(*by_order, strict=True) for request in pair]
     scopes = [f"{scope}/label {n}" for n in range(1, count + 1)] * len(texts)
     said = [
-        None if refused(scored) else distribution(scored, order, task.names)
+        None if refused(scored) else _heard(scored, order, task.names)
         for scored, order in zip(
             calls.score(scopes, asked, tick), asked_in * len(texts), strict=True
         )
     ]
-    return [_joined(task.names, said[i : i + count]) for i in range(0, len(said), count)]
+    by_text = [said[i : i + count] for i in range(0, len(said), count)]
+    priors = _priors(task, calls, by_text, asked_for)
+    return [_joined(task.names, given, priors) for given in by_text]
+
+
+class _Heard(NamedTuple):
+    """What one request told: probabilities [labels], and which of them are only bounds."""
+
+    probabilities: NDArray[Any]
+    bounded: list[int]
+
+
+def _heard(scored: Scored, order: Sequence[str], names: Sequence[str]) -> _Heard:
+    bounded = [list(names).index(order[i]) for i in scored.bounded]
+    return _Heard(distribution(scored, order, names), bounded)
+
+
+def _priors(
+    task: Task,
+    calls: Calls,
+    by_text: Sequence[Sequence[_Heard | None]],
+    asked_for: Sequence[str | None],
+) -> Sequence[Sequence[float] | None]:
+    """Return the prior of every order: the run's, or that of these texts, then the run's too."""
+    unknown = [None] * len(opinions(task))
+    if not task.method.calibrate:
+        return unknown
+    if (known := prior.recorded(calls.ledger)) is not None:
+        return known
+    if not any(asked_for):
+        return unknown
+    said = [[one and one.probabilities for one in order] for order in zip(*by_text, strict=True)]
+    found = [prior.prior_of(order, asked_for, task.names) for order in said]
+    made = [one for one in found if one is not None]
+    if len(made) < len(found):
+        return unknown
+    prior.record(calls.ledger, made)
+    return made
 
 
 def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -105,8 +151,15 @@ def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> 
     return ordered
 
 
-def _joined(names: Sequence[str], said: Sequence[np.ndarray | None]) -> Labelled:
-    given = [one for one in said if one is not None]
+def _joined(
+    names: Sequence[str],
+    said: Sequence[_Heard | None],
+    priors: Sequence[Sequence[float] | None],
+) -> Labelled:
+    pairs = zip(said, priors, strict=True)
+    given = [
+        prior.without(known, one.probabilities, bounded=one.bounded) for one, known in pairs if one
+    ]
     if len(given) < len(said):
         return Labelled("", reason="budget")
     mean = np.mean(given, axis=0)

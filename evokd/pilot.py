@@ -86,11 +86,12 @@ class Pilot:
         """Try the teacher, and the training of a student where there is a learner for it."""
         # Opening a model takes time that belongs to no step.
         self._label("warm up", [self.data.seed[0].text])
+        # First: it tells the teacher's prior, without which a run labels what comes later.
+        cover, rows = self._trial("cover", self._cover_plan())
         gold = self._gold()
         texts = [example.text for example in gold]
         labelled, labelling = self._timed("gold", lambda: self._label("gold", texts))
         pairs = [Seen(e.text, e.label, said.label) for e, said in zip(gold, labelled, strict=True)]
-        cover, rows = self._trial("cover", self._cover_plan())
         feedback, more = self._trial("feedback", self._feedback_plan(rows), rows)
         rows += more
         doubted = sum(bool(said.reason) for said in labelled) + sum(map(_doubted, rows))

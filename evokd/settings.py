@@ -136,7 +136,8 @@ class MethodSettings(Group):
     Of EvoKD (Liu et al. 2024, arXiv 2403.06414; figure 2 and the ablation study): analysis,
     correct, separation, review, init. From neighbours: report (PGKD, arXiv 2411.05045),
     demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv 2306.15895), noise
-    (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068).
+    (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068), calibrate (batch calibration,
+    arXiv 2309.17249).
     """
 
     analysis: bool = Field(
@@ -163,6 +164,11 @@ class MethodSettings(Group):
     )
     second_opinion: bool = Field(
         True, description="ask for labels twice, in two label orders, and drop what disagrees"
+    )
+    calibrate: bool = Field(
+        True,
+        description="take out of the teacher's labels what it says whatever the text (batch"
+        " calibration); classification alone",
     )
     report: bool = Field(
         False, description="show how well each of the weakest labels does (PGKD's report)"

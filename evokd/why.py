@@ -20,6 +20,7 @@ from evokd.kinds import kind_of
 from evokd.labelling import distribution
 from evokd.ledger import Ledger
 from evokd.lineage import Ancestor, Check, Lineage, Opinion, Shown, Told
+from evokd.prior import recorded, without
 from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
@@ -186,8 +187,18 @@ class Record:
                 yield Opinion(asked, {})
                 continue
             choices = asked.request["choices"]
-            said = distribution(reply, choices, choices).tolist()
-            yield Opinion(asked, dict(zip(choices, said, strict=True)))
+            said = distribution(reply, choices, choices)
+            told = without(self._prior(asked), said, bounded=reply.bounded).tolist()
+            yield Opinion(asked, dict(zip(choices, told, strict=True)))
+
+    def _prior(self, call: Call) -> list[float] | None:
+        """Return what a labelling call was freed of, in the order of its choices."""
+        number = call.scope.rpartition("/label ")[2]
+        known = recorded(self.ledger)
+        if known is None or not number.isdigit():
+            return None
+        by_name = dict(zip(self.task.names, known[int(number) - 1], strict=True))
+        return [by_name[choice] for choice in call.request["choices"]]
 
     def _plan(self, number: int) -> dict[str, Any]:
         if number not in self._plans:

@@ -43,12 +43,15 @@ class Kind(Protocol):
         progress: Progress,
         *,
         like: Sequence[Demonstrations] = (),
+        asked_for: Sequence[str | None] = (),
     ) -> list[Labelled]:
         """Have the teacher label texts (P3).
 
         Args:
             like: for every text, like texts with their answers to label it by; () for none. Of
                 use where one question asks for the whole answer: not where each label has its own.
+            asked_for: for every text the label that it was written for, or None; () for none. Of
+                use where the labels compete: they tell which of them the teacher favours.
         """
         ...
 

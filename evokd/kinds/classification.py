@@ -45,9 +45,10 @@ class Classification:
         progress: Progress,
         *,
         like: Sequence[Demonstrations] = (),
+        asked_for: Sequence[str | None] = (),
     ) -> list[Labelled]:
         """Score every label of every text in two orders."""
-        return label_texts(self.task, calls, scope, texts, progress, like=like)
+        return label_texts(self.task, calls, scope, texts, progress, like=like, asked_for=asked_for)
 
     def confusion(self, seen: Seen) -> tuple[str, str]:
         """Return the right label and the one given."""

@@ -57,6 +57,7 @@ class EntityTagging:
         progress: Progress,
         *,
         like: Sequence[Demonstrations] = (),
+        asked_for: Sequence[str | None] = (),
     ) -> list[Labelled]:
         """Have entities copied out twice, and ask again about those that only one reply has.
 

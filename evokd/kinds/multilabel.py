@@ -54,6 +54,7 @@ class Multilabel:
         progress: Progress,
         *,
         like: Sequence[Demonstrations] = (),
+        asked_for: Sequence[str | None] = (),
     ) -> list[Labelled]:
         """Score yes and no for every label of every text, with the labels listed in two orders.
 
