@@ -29,7 +29,7 @@ class Setting:
         unseen: gold labels that the embedded teacher has never seen.
         labels: gold label -> shown name and definition; several gold ones may share a name, and
             texts or entities of any other are left out.
-        tokens: budget of a run, about two and a half times what covering every label takes.
+        tokens: budget of a run, about 1.4 times what covering every label takes.
     """
 
     name: str
