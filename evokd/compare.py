@@ -27,6 +27,7 @@ from evokd.heard import Heard
 from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import reading
+from evokd.planning import COVER_REPLY
 from evokd.run import OpenTeacher, check_folder, check_models, open_run
 from evokd.runfiles import RunFiles
 from evokd.shots import sample_shots
@@ -35,6 +36,7 @@ from evokd.teacher import Teacher, open_teacher
 from evokd.watch import Silent, Tick, Watch
 
 UNTIL_SPENT = 100  # rounds, and rounds without a better dev score: the budget ends a run before
+UNCHECKED = 8  # texts without a label asked for cost about as many tokens as one with its label
 FIRST_ROUND = "round 0/"
 
 
@@ -137,22 +139,31 @@ def cell_task(
     """Return the task of one cell; the cells differ in arm and seed.
 
     With a budget of tokens nothing else ends the run of an arm that asks a teacher, so that all of
-    them spend the same. Where there is no test file and dev is what scores, dev decides nothing.
+    them spend the same; an arm that has no labels checked, whose texts are cheap and look at no
+    student, spends it in large rounds, or it would train a hundred students where others train
+    ten. Where there is no test file and dev is what scores, dev decides nothing.
     """
     changes: dict[str, Any] = {"loop": {"arm": arm, "seed": seed}, "selection": {}}
     if not data.test:
         changes["selection"]["by"] = "teacher"
     if contest.tokens is not None:
         changes["budget"] = {"tokens": contest.tokens}
-    if contest.tokens is not None:  # an arm without a teacher makes `loop.rounds` of texts
         changes["selection"]["patience"] = UNTIL_SPENT
-        if ARMS[arm].teacher:
+        if ARMS[arm].teacher:  # one without makes `loop.rounds` of texts
             changes["loop"]["rounds"] = max(task.loop.rounds, UNTIL_SPENT)
+            if not ARMS[arm].checked:
+                changes["loop"] |= _large_rounds(task)
     if contest.shots is not None:
         changes["data"] = {"seed": _seed_file(out, seed)}
     return task.model_copy(
         update={n: getattr(task, n).model_copy(update=c) for n, c in changes.items()}
     )
+
+
+def _large_rounds(task: Task) -> dict[str, int]:
+    """Return settings of `loop` with which every round is as large as the first."""
+    cover = UNCHECKED * task.loop.cover
+    return {"cover": cover, "conversations": len(task.names) * -(-cover // COVER_REPLY)}
 
 
 def draw_seeds(task: Task, contest: Contest, *, seed: int, data: TaskData, out: Path) -> None:

@@ -400,3 +400,17 @@ def test_a_cell_differs_in_arm_and_seed_alone(tmp_path: Path) -> None:
     for settings in (one, other):
         del settings["loop"]["arm"], settings["loop"]["seed"]
     assert one == other
+
+
+def test_an_arm_without_checked_labels_spends_a_budget_in_large_rounds(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"cover": 40, "conversations": 8})
+    data = load_data(task)
+
+    def loop_of(arm: str, tokens: int | None) -> tuple[int, int]:
+        contest = Contest((arm,), tokens=tokens)
+        made = cell_task(task, contest, arm=arm, seed=1, data=data, out=tmp_path).loop
+        return made.cover, made.conversations
+
+    labels = len(task.names)
+    assert loop_of("auggpt", 900) == loop_of("sungen", 900) == (320, 80 * labels)
+    assert loop_of("auggpt", None) == loop_of("evokd", 900) == loop_of("eda", 900) == (40, 8)

@@ -55,6 +55,7 @@ class Arm:
         starts_by_init: whether its first round is the one that `method.init` names; else it
             begins as it goes on.
         teacher: whether it asks a teacher at all.
+        checked: whether the teacher is asked for the labels of its texts.
         weighed: whether its texts are weighed before training (`evokd.sungen`).
     """
 
@@ -62,6 +63,7 @@ class Arm:
     parts: tuple[str, ...]
     starts_by_init: bool = False
     teacher: bool = True
+    checked: bool = True
     weighed: bool = False
 
     def __call__(self, view: View) -> Proposed:
@@ -89,17 +91,23 @@ ARMS = {
         ("confident mistakes", "cover", "pool"),
         starts_by_init=True,
     ),
-    "auggpt": Arm("the seeds in other words", ("paraphrases",)),
+    "auggpt": Arm(
+        "the seeds in other words",
+        ("paraphrases",),
+        checked=False,
+    ),
     "zerogen": Arm(
         "covering every label, unchecked",
         ("blind cover",),
+        checked=False,
     ),
     "sungen": Arm(
         "covering every label, unchecked",
         ("blind cover",),
+        checked=False,
         weighed=True,
     ),
-    "eda": Arm("editing the seeds", ("edits",), teacher=False),
+    "eda": Arm("editing the seeds", ("edits",), teacher=False, checked=False),
     "pool": Arm("labelling your least sure texts", ("pool",)),
     "pool-random": Arm("labelling any of your texts", ("random pool",)),
     "seed-only": Arm("the seed examples alone", (), teacher=False),
