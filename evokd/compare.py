@@ -87,8 +87,8 @@ def compare(
         draw_seeds(task, contest, seed=seed, data=data, out=out)
         run_cell(
             cell_task(task, contest, arm=arm, seed=seed, data=data, out=out),
-            out,
-            first=contest.arms[0],
+            out / f"{arm}-{seed}",
+            first=out / f"{contest.arms[0]}-{seed}",
             watch=watch,
             open_model=open_model,
             learner=learner,
@@ -105,9 +105,9 @@ def compare(
 
 def run_cell(
     task: Task,
-    out: Path,
+    folder: Path,
     *,
-    first: str,
+    first: Path,
     watch: Watch,
     open_model: OpenTeacher | None = None,
     learner: EncoderLearner | None = None,
@@ -116,13 +116,12 @@ def run_cell(
 
     Args:
         task: of `cell_task`, behind `draw_seeds`.
-        first: the arm whose cell of the same seed lets this one hear its first answers again.
+        folder: of its run.
+        first: of another run of the same seed, whose first answers this one hears again.
     """
-    arm, seed = task.loop.arm, task.loop.seed
-    folder = out / f"{arm}-{seed}"
     inside = _Inside(watch, measure_of(task))
     # Opened though it may be finished: that checks that it is the same comparison.
-    opener = _opener(task, open_model, out / f"{first}-{seed}")
+    opener = _opener(task, open_model, first)
     with open_run(task, folder, watch=inside, open_model=opener, learner=learner) as stages:
         if (done := stages.ledger.stage("compared")) is None:
             stages.train()

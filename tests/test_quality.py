@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,11 +14,14 @@ import pytest
 from benchmarks.quality.__main__ import _arguments, groups
 from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.picture import picture, write_pictures
-from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
+from benchmarks.quality.tasks import POOL_ROUND, Setting, make_task, rows_of, settings
+from benchmarks.quality.variants import VARIANTS, arm_under, varied
 from evokd.answers import Span, read_spans
+from evokd.arms import ARMS
+from evokd.demo.training.corpus import half
 from evokd.errors import InputError
 from evokd.examples import Example
-from evokd.task import load_data
+from evokd.task import Task, load_data
 
 TEXTS = 60
 
@@ -71,6 +75,31 @@ def test_rows_take_the_shown_names_and_leave_the_others_out(tmp_path: Path) -> N
     assert task.teacher.model == "demo-slots"
 
 
+def test_a_pool_is_of_texts_that_the_teacher_has_not_seen(tmp_path: Path) -> None:
+    setting = replace(settings()["snips-pool"], pool=5)
+    label = setting.labels["GetWeather"][0]
+    rows = [Example(f"weather in town {number}", label) for number in range(60)]
+    task = make_task(tmp_path, setting, seeds=rows, test=rows, teacher="demo", quick=False)
+    pool = [json.loads(line)["text"] for line in (tmp_path / "pool.jsonl").open()]
+    assert len({*pool}) == 5
+    assert {half(text) for text in pool} == {"B"}
+    assert task.loop.pool == POOL_ROUND
+    assert task.data.unlabeled is not None
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_the_method_with_other_settings(name: str, tmp_path: Path) -> None:
+    setting = settings()["snips-7"]
+    rows = [Example(f"text {label}", label) for label in setting.shown]
+    task = make_task(tmp_path, setting, seeds=rows, test=rows, teacher="demo", quick=False)
+    assert arm_under(name) == "evokd"
+    assert name not in ARMS
+    again = Task.model_validate(json.loads(varied(task, name).model_dump_json()))
+    assert again.settings() != task.settings(), "nothing differs"
+    assert varied(task, "evokd") == task
+    assert arm_under("static") == "static"
+
+
 def test_a_cell_is_measured_once(cells: Cells) -> None:
     again = Cells(cells.path, quick=False)
     assert again.cells == cells.cells
@@ -113,6 +142,16 @@ def test_the_table_has_what_the_issue_names(cells: Cells) -> None:
     assert gap["error_removed"] == pytest.approx(gap["diff"] / (0.97 - static))
     assert gap["tokens_share"] <= 0.25
     assert table["differences"]["evokd-pgkd"]["seeds"] == 1  # the seeds that both have
+
+
+def test_a_pool_counts_the_labelled_texts_to_a_share_of_full_data(tmp_path: Path) -> None:
+    made = Cells(tmp_path / "pool.json", quick=False)
+    made.add("t", FULL, 0, {"score": 0.9})
+    made.add("t", "pool", 1, cell(0.9, 1) | {"labelled": [[0, 0.5], [60, 0.855], [120, 0.9]]})
+    made.add("t", "pool-random", 1, cell(0.9, 2) | {"labelled": [[0, 0.5], [120, 0.8]]})
+    arms = made.table()["t"]["arms"]
+    assert arms["pool"]["labelled"] == 60
+    assert arms["pool-random"]["labelled"] is None
 
 
 def test_groups_split_the_score_by_what_the_teacher_knows() -> None:

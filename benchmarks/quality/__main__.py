@@ -3,6 +3,10 @@
     python -m benchmarks.quality --data DIR [--json FILE] [--tasks snips-7,...] [--arms evokd,...]
         [--seeds 5] [--budget-tokens N] [--teacher demo] [--quick]
 
+    python -m benchmarks.quality --data DIR --tasks snips-7,massive-18 --seeds 3 \
+        --arms evokd,no-easy,no-correct,no-review,no-repeat,no-separation,no-analysis
+    python -m benchmarks.quality --data DIR --tasks snips-pool --arms pool,pool-random
+
 `--data` is the folder of the public sets (one folder a set with train, dev and test.jsonl). Each
 cell, an arm with a seed on a task, is appended to the JSON file as it ends, and a new call fills
 only what is missing; one that was stopped goes on. Seed examples are drawn from the train split by
@@ -23,9 +27,11 @@ from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.picture import write_pictures
 from benchmarks.quality.reference import full_data
 from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
+from benchmarks.quality.variants import VARIANTS, arm_under, varied
 from evokd.answers import names_in
 from evokd.compare import Contest, cell_task, draw_seeds, run_cell
 from evokd.examples import Example
+from evokd.ledger import reading
 from evokd.task import load_data
 from evokd.watch import Silent
 
@@ -71,13 +77,16 @@ def _cell(
     )
     data = load_data(task)
     draw_seeds(task, contest, seed=seed, data=data, out=folder)
-    mine = cell_task(task, contest, arm=arm, seed=seed, data=data, out=folder)
+    mine = cell_task(task, contest, arm=arm_under(arm), seed=seed, data=data, out=folder)
     print(f"{setting.name}/{arm}/{seed}", flush=True)
-    done = run_cell(mine, folder, first=contest.arms[0], watch=Lines())
+    first = folder / f"{contest.arms[0]}-{seed}"
+    run = folder / f"{arm}-{seed}"
+    done = run_cell(varied(mine, arm), run, first=first, watch=Lines())
     # The ledger has all that is asked for later; a hundred students would fill the disk.
-    shutil.rmtree(folder / f"{arm}-{seed}" / "student", ignore_errors=True)
+    shutil.rmtree(run / "student", ignore_errors=True)
     return {
         **done,
+        **({"labelled": [[0, done["curve"][0][1]], *labelled(run)]} if setting.pool else {}),
         "groups": groups(setting, test, done["counts"]),
         "budget": contest.tokens,
         "teacher": Path(args.teacher).name,
@@ -97,6 +106,18 @@ def groups(setting: Setting, test: list[Example], counts: list[list[int]]) -> di
     return {name: hits / of for name, (hits, of) in sorted(sums.items()) if of}
 
 
+def labelled(run: Path) -> list[list[float]]:
+    """Return [texts of the pool labelled so far, test score] of every round that was kept."""
+    with reading(run / "run.db") as ledger:
+        results = ledger.results()
+        sizes = [len((ledger.plan(n) or {}).get("pool", ())) for n in range(len(results))]
+    return [
+        [sum(sizes[: n + 1]), result["test"]["accuracy"]]
+        for n, result in enumerate(results)
+        if not result["rolled_back"]
+    ]
+
+
 class Lines(Silent):
     """Prints what a cell notes, a line each."""
 
@@ -113,7 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help=f"else {JSON}, or {QUICK}.json with --quick")
     parser.add_argument("--work", type=Path, help=f"the cells' runs; else {WORK}, or {QUICK}")
     parser.add_argument("--tasks", default=TASKS, help=f"of {', '.join(settings())}")
-    parser.add_argument("--arms", default=CORE)
+    parser.add_argument("--arms", default=CORE, help=f"of evokd's, and {', '.join(VARIANTS)}")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget-tokens", type=int, help="of each run; by the task when left out")
     parser.add_argument("--teacher", default="demo", help="'demo' or a GGUF file")

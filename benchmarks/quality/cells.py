@@ -16,6 +16,7 @@ from evokd.errors import InputError
 from evokd.paired import METHOD, Difference, differences
 
 FULL = "full"
+ENOUGH = 0.95  # share of full data's score up to which labelled texts of a pool are counted
 
 
 class Cells:
@@ -82,11 +83,20 @@ class Cells:
 
 
 def summed(cells: Mapping[int, Any], full: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return mean, deviation, seeds, tokens and share of full data of an arm's cells."""
+    """Return mean, deviation, seeds, tokens and share of full data of an arm's cells.
+
+    Of a pool also how many texts were labelled when the mean curve first was at ENOUGH of full
+    data, or None when it never was.
+    """
     scores = [cell["score"] for cell in cells.values()]
     groups = {name for cell in cells.values() for name in cell["groups"]}
     mean = statistics.fmean(scores)
+    curves = [cell["labelled"] for cell in cells.values() if "labelled" in cell]
+    pool = (
+        {"labelled": reached(averaged(curves), ENOUGH * full["score"])} if curves and full else {}
+    )
     return {
+        **pool,
         "mean": mean,
         "std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
         "seeds": len(scores),

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from benchmarks.quality.cells import FULL, Cells
+from benchmarks.quality.variants import VARIANTS
 from evokd.comparison import averaged
 from evokd.figures import Mark, chart
 
@@ -21,7 +22,7 @@ def write_pictures(cells: Cells, folder: Path) -> list[Path]:
     """Write quality-TASK.svg beside the results for every task that has a curve."""
     written = []
     for task, about in cells.table().items():
-        arms = {arm: of for arm, of in cells.arms(task).items() if arm != FULL}
+        arms = {arm: of for arm, of in cells.arms(task).items() if arm not in (FULL, *VARIANTS)}
         text = picture(task, arms, about["full"])
         if text is not None:
             path = folder / f"quality-{task}.svg"

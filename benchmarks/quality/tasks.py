@@ -7,16 +7,20 @@ the sizes of their lists as seeds, among those with enough test texts.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evokd.answers import KindName, read_spans, write_spans
+from evokd.demo.training.corpus import half
 from evokd.examples import Example
 from evokd.formats import read_examples
 from evokd.formats.jsonl import write
 from evokd.task import Task, load_task
+
+POOL_ROUND = 8  # texts of a pool labelled a round
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Setting:
         labels: gold label -> shown name and definition; several gold ones may share a name, and
             texts or entities of any other are left out.
         tokens: budget of a run, about 1.4 times what covering every label takes.
+        pool: unlabelled texts that the teacher may label, of the half of the train split that the
+            embedded teacher has not seen; 0 for a task without.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Setting:
     unseen: tuple[str, ...]
     labels: dict[str, tuple[str, str]]
     tokens: int
+    pool: int = 0
 
     @property
     def shown(self) -> dict[str, str]:
@@ -95,6 +102,13 @@ def make_task(
         "data": {"seed": "seed.jsonl", "test": "test.jsonl"},
         "teacher": {"model": model, "context": 16384, "max_tokens": 240},
     }
+    if setting.pool:
+        unseen = sorted(row.text for row in seeds if half(row.text) == "B")
+        pool = random.Random(0).sample(unseen, min(setting.pool, len(unseen)))
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in pool)
+        (folder / "pool.jsonl").write_text(lines, encoding="utf-8")
+        content["data"]["unlabeled"] = "pool.jsonl"
+        content["loop"] = {"pool": POOL_ROUND}
     if quick:
         content["loop"] = {"cover": 8, "conversations": 2}
         content["selection"] = {"texts": 2}

@@ -1,0 +1,38 @@
+"""What the method loses without each of its elements: arms that differ from evokd in one setting.
+
+The paper's ablations are no-easy, no-correct, no-repeat, no-separation, no-analysis, and no-review,
+which only its own training, `sequential`, has; sequential itself stands beside it. The others leave
+out what was added to the paper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evokd.task import Task
+
+OF = "evokd"
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "no-easy": {"loop": {"easy": 0}},
+    "no-correct": {"method": {"correct": False}},
+    "no-repeat": {"loop": {"repeat": 1}},
+    "no-separation": {"method": {"separation": False}},
+    "no-analysis": {"method": {"analysis": False}},
+    "sequential": {"loop": {"training": "sequential"}},
+    "no-review": {"loop": {"training": "sequential"}, "method": {"review": 0}},
+    "no-second-opinion": {"method": {"second_opinion": False}},
+    "no-calibrate": {"method": {"calibrate": False}},
+}
+
+
+def arm_under(name: str) -> str:
+    """Return the arm of `evokd.arms.ARMS` that a column of the table runs."""
+    return OF if name in VARIANTS else name
+
+
+def varied(task: Task, name: str) -> Task:
+    """Return a cell's task with what its column changes."""
+    changes = VARIANTS.get(name, {})
+    return task.model_copy(
+        update={group: getattr(task, group).model_copy(update=c) for group, c in changes.items()}
+    )
