@@ -23,7 +23,7 @@ from evokd.calls import Calls
 from evokd.cleaning import suspects
 from evokd.errors import ReplayMiss
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, refuse_useless, remember, within
+from evokd.gathering import doubtful, gather, known_texts, refuse_useless, remember, within
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Fitted, Learner
@@ -135,6 +135,8 @@ class Loop:
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
             remember(self.known, rows)
+            if number == 0 and (doubt := doubtful(rows)):
+                self.watch.note(doubt)
         if done["weaknesses"]:
             self.watch.weaknesses(done["weaknesses"])
 
