@@ -16,6 +16,7 @@ from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.picture import picture, write_pictures
 from benchmarks.quality.tasks import POOL_ROUND, Setting, make_task, rows_of, settings
 from benchmarks.quality.variants import VARIANTS, arm_under, varied
+from benchmarks.quality.words import in_words
 from evokd.answers import Span, read_spans
 from evokd.arms import ARMS
 from evokd.demo.training.corpus import half
@@ -152,6 +153,17 @@ def test_a_pool_counts_the_labelled_texts_to_a_share_of_full_data(tmp_path: Path
     arms = made.table()["t"]["arms"]
     assert arms["pool"]["labelled"] == 60
     assert arms["pool-random"]["labelled"] is None
+    assert "95 % of full data: pool 60, pool-random never." in in_words(made.table())
+
+
+def test_the_words_have_a_row_an_arm_from_best_to_worst(cells: Cells) -> None:
+    text = in_words(cells.table())
+    rows = [line.split(" | ")[0][2:] for line in text.splitlines() if line.startswith("| ")]
+    assert rows == ["arm", "evokd", "pgkd", "static"]
+    assert text.startswith("### t\n\nfull data 0.970; budget 1,000 tokens.")
+    gap = cells.table()["t"]["differences"]["evokd-static"]
+    assert f"{gap['diff']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})" in text
+    assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {10}
 
 
 def test_groups_split_the_score_by_what_the_teacher_knows() -> None:

@@ -28,6 +28,7 @@ from benchmarks.quality.picture import write_pictures
 from benchmarks.quality.reference import full_data
 from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
 from benchmarks.quality.variants import VARIANTS, arm_under, varied
+from benchmarks.quality.words import in_words
 from evokd.answers import names_in
 from evokd.compare import Contest, cell_task, draw_seeds, run_cell
 from evokd.examples import Example
@@ -42,7 +43,7 @@ QUICK = Path("runs/quality-quick")
 
 
 def main() -> None:
-    """Fill the missing cells, seed after seed, then write the pictures."""
+    """Fill the missing cells, seed after seed, then write the pictures and the tables."""
     args = _arguments()
     cells, known = Cells(args.json, quick=args.quick), settings()
     names, arms = args.tasks.split(","), tuple(args.arms.split(","))
@@ -59,6 +60,7 @@ def main() -> None:
     print(cells.written().split('"cells"')[0])
     if not args.quick:
         write_pictures(cells, args.json.parent)
+        args.json.with_suffix(".md").write_text(in_words(cells.table()), encoding="utf-8")
 
 
 def _cell(
