@@ -9,8 +9,10 @@ texts and clinc150's out-of-scope ones are scored before and after the temperatu
 - AUROC: how often a text of a label scores higher than one out of scope;
 - AURC: the mean share of wrong answers among those given, over every threshold (lower is better);
   a text out of scope is wrong whenever it is answered;
-- for a few values of `export.reject`, and for the one under which 95 % of dev is answered: how many
-  texts of each sort are answered, and the accuracy of those in scope that are.
+- for a few thresholds, and for the one under which 95 % of dev is answered (`export.unanswered:
+  0.05`): how many texts of each sort are answered, and the accuracy of those in scope that are.
+
+A student that is served withholds labels by the score before the temperature.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from evokd.scores import score
 from evokd.selection import SEEDS, Judge
 from evokd.task import Task
 
+SUREST = 0.999999  # a threshold of 1 would give no text a label
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -31,6 +33,7 @@ class Calibration:
     Attributes:
         thresholds: label -> from which probability, under the temperature, it applies; of a
             multilabel task alone.
+        reject: own score below which a classifier gives no label (`serving.sorter.own_score`).
         record: what the run's record and the report say: temperature, texts, who labelled them,
             calibration error before and after, thresholds, labels too rare for one. Empty where
             nothing is fitted.
@@ -38,11 +41,12 @@ class Calibration:
 
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    reject: float = 0.0
     record: dict[str, Any] = field(default_factory=dict)
 
 
 def calibrate(task: Task, said: Any, answers: Sequence[str], *, by: Judge) -> Calibration:
-    """Fit the temperature, and of a multilabel task the thresholds.
+    """Fit the temperature, of a multilabel task the thresholds, and when to give no label.
 
     Nothing is fitted for entities, for the scores of spans come of many tokens, and nothing on the
     seed examples, which the student was trained on.
@@ -67,7 +71,20 @@ def calibrate(task: Task, said: Any, answers: Sequence[str], *, by: Judge) -> Ca
         for p in (probabilities, tempered(probabilities, temperature))
     )
     fitted = {"temperature": temperature, "ece": before, "ece_after": after}
-    return Calibration(temperature, record=record | fitted)
+    reject = rejects_below(probabilities.max(axis=1), task.export.unanswered)
+    if reject:
+        fitted["reject"] = reject
+    return Calibration(temperature, reject=reject, record=record | fitted)
+
+
+def rejects_below(scores: NDArray[Any], share: float) -> float:
+    """Return the score that a share of dev texts, at most, are below; 0 when none may be.
+
+    Args:
+        scores: a student's own best score of every text, before any temperature.
+    """
+    below = int(share * len(scores))
+    return min(float(np.sort(scores)[below]), SUREST) if below else 0.0
 
 
 def _each(
@@ -89,4 +106,4 @@ def _each(
         "thresholds": thresholds,
         "too_rare": [name for name, n in zip(names, counts, strict=True) if n < LEAST],
     }
-    return Calibration(temperature, thresholds, record | fitted)
+    return Calibration(temperature, thresholds, record=record | fitted)

@@ -59,12 +59,14 @@ def scores_served(
     Of one that may give no label (`reject`) the likeliest counts all the same; how many texts are
     answered, and how many of those rightly, stands beside.
     """
+    from serving.sorter import own_score
+
     outputs = predictor.outputs([example.text for example in examples])
     gold = [example.label for example in examples]
     scores = kind_served(manifest).score(gold, outputs)
     if not manifest.reject:
         return scores
-    given = outputs.max(axis=1).astype(np.float64) >= manifest.reject
+    given = own_score(outputs, manifest.temperature) >= manifest.reject
     right = outputs.argmax(axis=1) == [list(manifest.labels).index(label) for label in gold]
     of_given = float(right[given].mean()) if given.any() else None
     return replace(scores, answered=float(given.mean()), accuracy_answered=of_given)
@@ -127,7 +129,7 @@ def meta_of(
         kind=task.kind,
         temperature=fitted.temperature,
         thresholds=fitted.thresholds,
-        reject=task.export.reject,
+        reject=fitted.reject,
     )
 
 

@@ -233,6 +233,10 @@ class ExportSettings(Group):
     )
     nano: bool = Field(True, description="also distil a nano student, the baseline to beat")
     half: bool = Field(False, description="also write a half-precision file, for GPUs")
-    reject: float = Field(
-        0.0, ge=0, lt=1, description="score below which the student served gives no label at all"
+    unanswered: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the dev texts, the least sure, that set the score below which the"
+        " student served gives no label at all",
     )

@@ -39,7 +39,7 @@ def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
         "gate": {"passed": export["passed"], "served": export["served"]},
         "calibration": {
             name: (export.get("calibration") or {}).get(name)
-            for name in ("temperature", "ece", "ece_after", "by", "thresholds")
+            for name in ("temperature", "ece", "ece_after", "by", "thresholds", "reject")
         },
         "size_bytes": {
             "onnx": sizes["onnx"],

@@ -111,8 +111,8 @@ class Task(Group):
         """
         if self.kind == "ner" and (self.student.layers or self.student.words):
             raise ValueError("student.layers and student.words do not fit kind: ner")
-        if self.kind != "classification" and self.export.reject:
-            raise ValueError(f"export.reject does not fit kind: {self.kind}")
+        if self.kind != "classification" and self.export.unanswered:
+            raise ValueError(f"export.unanswered does not fit kind: {self.kind}")
         if self.kind == "multilabel" and self.method.demonstrations:
             raise ValueError("method.demonstrations does not fit kind: multilabel")
         if self.method.noise != "none" and self.loop.training == "sequential":

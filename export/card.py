@@ -87,8 +87,8 @@ def _labels(manifest: Manifest) -> Iterator[str]:
         yield from _table((head, "meaning"), manifest.labels.items())
         if manifest.reject:
             yield ""
-            yield f"A text whose best score is below {manifest.reject:g} is given no label;"
-            yield "in the scores its likeliest label counts."
+            yield f"A text whose best score before the temperature is below {manifest.reject:.3f}"
+            yield "is given no label; in the scores its likeliest label counts."
         return
     from_ = {name: manifest.thresholds.get(name, 0.5) for name in manifest.labels}
     rows = ((name, f"{from_[name]:.3f}", about) for name, about in manifest.labels.items())

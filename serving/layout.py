@@ -109,7 +109,8 @@ class Manifest:
             ten; 1 where nobody fitted one.
         thresholds: of a multilabel student: label -> from which probability on it applies, in the
             order of the labels; a half each where empty.
-        reject: of a classifier: a text whose best score is lower is given no label; 0 for never.
+        reject: of a classifier: a text is given no label when the student's own best score, the
+            one before the temperature, is lower; 0 for never.
         whole_words: of a student that finds entities: whether they begin and end with words.
         examples: a few texts of the task for people to try; the page offers them.
         sha256: file, relative to the folder -> 64 hex digits.

@@ -144,7 +144,9 @@ class Info(BaseModel):
         description="label -> the probability from which it applies; empty where one label does, "
         "or where it is a half"
     )
-    reject: float = Field(description="a text whose best score is lower has no label; 0: never")
+    reject: float = Field(
+        description="a text whose best score before the temperature is lower has no label"
+    )
     examples: list[str] = Field(description="texts of the task to try")
     max_length: int = Field(description="tokens of a window; longer texts are read in several")
     base_model: str

@@ -77,7 +77,7 @@ def predictor_of(
 
     Args:
         thresholds: of a multilabel student, in the order of its labels; a half each when empty.
-        reject: of a classifier: the score below which it gives no label.
+        reject: of a classifier: its own score below which it gives no label.
         whole_words: of a student that finds entities: whether they begin and end with words.
     """
     if kind == "ner":

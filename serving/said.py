@@ -32,7 +32,7 @@ class Prediction:
     """One label.
 
     Attributes:
-        label: the likeliest label; None where its probability is below the student's `reject`.
+        label: the likeliest label; None where its own score is below the student's `reject`.
         score: the probability of the likeliest label.
         probabilities: label -> probability, in the order of the labels; they sum to 1.
         windows: parts that the text was read in; 1 unless it is longer than the student reads.

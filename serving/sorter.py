@@ -50,6 +50,22 @@ class _Sorter(Predictor[S]):
     def _joined(self, reading: Reading, rows: Sequence[Rows]) -> Probabilities: ...
 
 
+def own_score(row: NDArray[Any], temperature: float) -> Any:
+    """Return a student's own score of the likeliest label: the one before the temperature.
+
+    A temperature below 1 makes scores right about the texts that belong to a label, and hides
+    those that belong to none: it brings all that is fairly sure near 1.
+
+    Args:
+        row: probabilities under the temperature, [..., labels].
+    """
+    exact = row.astype(np.float64)
+    if temperature == 1:
+        return exact.max(axis=-1)
+    powers = (exact / exact.max(axis=-1, keepdims=True)) ** temperature
+    return 1 / powers.sum(axis=-1)
+
+
 class Classifier(_Sorter[Prediction]):
     """A student that gives every text one label."""
 
@@ -57,7 +73,7 @@ class Classifier(_Sorter[Prediction]):
         """Load the model; see `serving.reading.Predictor`.
 
         Args:
-            reject: a text whose likeliest label is less probable is given none.
+            reject: a text whose likeliest label has a lower own score (`own_score`) is given none.
         """
         super().__init__(*files, **options)
         self._reject = reject
@@ -73,10 +89,10 @@ class Classifier(_Sorter[Prediction]):
         """Return the likeliest label."""
         row = self.row(reading, rows)
         best = int(row.argmax())
-        score = float(row[best])
+        sure = not self._reject or own_score(row, self.temperature) >= self._reject
         return Prediction(
-            label=self.labels[best] if score >= self._reject else None,
-            score=score,
+            label=self.labels[best] if sure else None,
+            score=float(row[best]),
             probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
             windows=len(rows),
         )

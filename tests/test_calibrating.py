@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score
 
 from evokd.answers import write_labels
-from evokd.calibrating import Calibration, calibrate
+from evokd.calibrating import Calibration, calibrate, rejects_below
 from evokd.calibration import (
     HALF,
     LEAST,
@@ -25,9 +25,9 @@ SAID = arrays(np.float32, (12, 2), elements=st.floats(0, 1, width=32))
 TRUE = arrays(np.bool_, (12, 2))
 
 
-def make_task(kind: str) -> Task:
-    labels = {"a": "", "b": ""}
-    return Task(name="t", kind=kind, domain="d", labels=labels, data={"seed": "s.jsonl"})  # type: ignore[arg-type]
+def make_task(kind: str, **export: float) -> Task:
+    fields = {"name": "t", "kind": kind, "domain": "d", "labels": {"a": "", "b": ""}}
+    return Task.model_validate({**fields, "data": {"seed": "s.jsonl"}, "export": export})
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -85,6 +85,18 @@ def test_a_teachers_dev_never_makes_the_student_surer_and_is_named() -> None:
     by_people = calibrate(make_task("classification"), said, ["a", "b"] * 20, by="gold dev")
     assert by_people.temperature < 1
     assert by_people.record["ece_after"] < by_people.record["ece"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("share", "below"), [(0.0, 0), (0.05, 1), (0.1, 2), (0.5, 10)])
+def test_a_share_of_dev_sets_when_no_label_is_given(share: float, below: int) -> None:
+    scores = np.random.default_rng(1).uniform(0.5, 1, 20)
+    said = np.stack([scores, 1 - scores], axis=1)
+    task = make_task("classification", unanswered=share)
+    fitted = calibrate(task, said, ["a"] * 20, by="gold dev")
+    assert fitted.temperature < 1, "the temperature does not move the threshold"
+    assert (scores < fitted.reject).sum() == below
+    assert fitted.record.get("reject", 0.0) == fitted.reject
+    assert rejects_below(np.ones(20), 0.5) < 1
 
 
 def test_rare_labels_are_named_and_get_a_half() -> None:

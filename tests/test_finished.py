@@ -176,8 +176,8 @@ def test_no_rounds_have_no_weaknesses(stages: Stages) -> None:
     [
         ("ner", {"student": {"layers": 3}}, "student.layers"),
         ("ner", {"student": {"words": 4000}}, "student.words"),
-        ("ner", {"export": {"reject": 0.5}}, "export.reject"),
-        ("multilabel", {"export": {"reject": 0.5}}, "export.reject"),
+        ("ner", {"export": {"unanswered": 0.5}}, "export.unanswered"),
+        ("multilabel", {"export": {"unanswered": 0.5}}, "export.unanswered"),
     ],
 )
 def test_settings_that_a_kind_has_no_use_for(
@@ -189,10 +189,10 @@ def test_settings_that_a_kind_has_no_use_for(
 
 def test_a_reject_threshold_reaches_the_student(stages: Stages) -> None:
     task = stages.task.model_copy(
-        update={"kind": "classification", "export": ExportSettings(reject=0.7)}
+        update={"kind": "classification", "export": ExportSettings(unanswered=0.1)}
     )
     student = stages.learner.load(stages.files.student)
-    fitted = Calibration(temperature=2.0)
+    fitted = Calibration(temperature=2.0, reject=0.7)
     made = meta_of(task, stages.data, stages.ledger, fitted, student=student)
     assert (made.reject, made.temperature) == (0.7, 2.0)
 

@@ -43,6 +43,20 @@ def test_predict_prints_no_label_below_the_reject_threshold(
     assert open_predictor(copy).predict(["the of"])[0].label is not None
 
 
+@pytest.mark.parametrize("temperature", [0.25, 0.5, 3.0])
+def test_a_label_is_withheld_by_the_score_before_the_temperature(
+    tiny_sealed: Path, tmp_path: Path, temperature: float
+) -> None:
+    copy = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
+    plain = open_predictor(copy).predict(["the of"])[0].score
+    for reject, given in ((plain - 1e-5, True), (plain + 1e-5, False)):
+        manifest = replace(layout.read_manifest(copy), temperature=temperature, reject=reject)
+        layout.write_manifest(copy, manifest)
+        said = open_predictor(copy).predict(["the of"])[0]
+        assert abs(said.score - plain) > 1e-3, "what is shown is under the temperature"
+        assert (said.label is not None) == given
+
+
 def test_predict_prints_entities_a_line(tagger_sealed: Path, evokd_: Evokd) -> None:
     text = "🎵 please rain"
     code, out, _ = evokd_("predict", str(tagger_sealed), text, "please")
