@@ -178,4 +178,9 @@ def test_a_picture_has_a_line_an_arm_and_the_reference(cells: Cells, tmp_path: P
     tree = ElementTree.fromstring(path.read_text())
     lines = tree.findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 4
+    cells.add("t", "seed-only", 1, cell(0.7, 1, tokens=0))
+    [path] = write_pictures(cells, tmp_path)
+    lines = ElementTree.fromstring(path.read_text()).findall("{http://www.w3.org/2000/svg}polyline")
+    levels = [{point.split(",")[1] for point in line.attrib["points"].split()} for line in lines]
+    assert sum(len(heights) == 1 for heights in levels) == 2, "full data and what costs nothing"
     assert picture("t", {"seed-only": {1: cell(0.5, 1, tokens=0)}}, None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def write_pictures(cells: Cells, folder: Path) -> list[Path]:
 
 
 def picture(task: str, arms: Mapping[str, Mapping[int, Any]], full: float | None) -> str | None:
-    """Return the picture of a task's arms, or None when no arm has spent a token."""
+    """Return the picture of a task's arms, or None when no arm has spent a token.
+
+    An arm that spends none is a level line.
+    """
     marks = {
         (arm, str(number)): [
             Mark(round(tokens), mean, arm)
@@ -46,6 +50,10 @@ def picture(task: str, arms: Mapping[str, Mapping[int, Any]], full: float | None
     if not marks:
         return None
     most = max(mark.tokens or 0 for line in marks.values() for mark in line)
+    for number, (arm, of) in enumerate(arms.items()):
+        if not any(cell["tokens"] for cell in of.values()):
+            mean = statistics.fmean(cell["score"] for cell in of.values())
+            marks[arm, str(number)] = [Mark(0, mean, arm), Mark(most, mean, arm)]
     if full is not None:
         marks["full data", "full"] = [Mark(0, full, "full data"), Mark(most, full, "full data")]
     made = chart(marks)
