@@ -25,10 +25,6 @@ from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
 from evokd.task import TaskData
 
-# Share of the texts written for a label that get it. Measured with the embedded teacher: at 0.3 and
-# above it helps the student, at 0.1 (chance, with twelve labels) it does harm (benchmarks/LOG.md).
-AGREE = 0.2
-
 
 class Predicts(Protocol):
     """A student as far as scoring needs it."""
@@ -162,18 +158,6 @@ def refuse_useless(rows: Sequence[Row], rejects: Mapping[str, int]) -> None:
             "none of the teacher's first texts could be used",
             "raise the budget" if cut else "take a larger model",
         )
-
-
-def doubtful(rows: Sequence[Row]) -> str:
-    """Say so when a teacher denies most of what it wrote for a label; else ""."""
-    written = [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
-    agreed = sum(row.split is not None or row.reason == "budget" for row in written)
-    if agreed >= AGREE * len(written):
-        return ""
-    return (
-        f"only {agreed} of the {len(written)} texts that the teacher wrote for a label are of it by"
-        " its own labels: the seed examples alone may make the better student, ask `evokd plan`"
-    )
 
 
 def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:

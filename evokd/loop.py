@@ -23,7 +23,7 @@ from evokd.calls import Calls
 from evokd.cleaning import suspects
 from evokd.errors import ReplayMiss
 from evokd.examples import Example
-from evokd.gathering import doubtful, gather, known_texts, refuse_useless, remember, within
+from evokd.gathering import gather, known_texts, refuse_useless, remember, within
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Fitted, Learner
@@ -35,6 +35,7 @@ from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.task import Task, TaskData
+from evokd.trust import agreement, counted, doubtful, hardly_known
 from evokd.watch import Watch, steps
 
 
@@ -203,6 +204,16 @@ class Loop:
         if not self._arm.weighed:
             return None
         return lessons.learned_weights(self.task, self.learner, examples)
+
+    def final_weights(self, examples: Sequence[Example]) -> list[float] | None:
+        """Return how much each example counts in the final training; None for all alike."""
+        trusts = self.task.method.trust and self.task.kind == "classification"
+        if self._arm.weighed or not (trusts and self._arm.checked):
+            return self.weights(examples)
+        agreed = agreement(self.ledger.rows())
+        if doubt := hardly_known(agreed):
+            self.watch.note(doubt)
+        return counted(examples, self.task.names, agreed)
 
     def spent(self) -> str:
         """Say why the budget allows no new round; "" while it does."""

@@ -170,6 +170,11 @@ class MethodSettings(Group):
         description="take out of the teacher's labels what it says whatever the text (batch"
         " calibration); classification alone",
     )
+    trust: bool = Field(
+        True,
+        description="in the final training, count the teacher's texts by how far writer and"
+        " labeller agree on their label, and every label alike; classification alone",
+    )
     report: bool = Field(
         False, description="show how well each of the weakest labels does (PGKD's report)"
     )

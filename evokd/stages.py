@@ -144,7 +144,7 @@ class Stages:
             epochs=self.task.student.final_epochs,
             seed=derive(self.task.loop.seed, "final"),
             on_step=steps(self.watch, "training the final student"),
-            weights=loop.weights(examples),
+            weights=loop.final_weights(examples),
         )
         best = loop.selection.best_round()
         dev = {

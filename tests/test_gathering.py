@@ -16,7 +16,7 @@ from evokd.arms import Proposal, View
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.examples import Example
-from evokd.gathering import doubtful, gather, known_texts, missed, remember, scores_of
+from evokd.gathering import gather, known_texts, missed, remember, scores_of
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
 from evokd.records import Prediction, Row
@@ -174,22 +174,6 @@ def test_labelled_texts_are_remembered_kept_or_not() -> None:
     ]
     remember(known, rows)
     assert [row.example.text in known for row in rows] == [True, True, False, True, False]
-
-
-def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
-    def written(agreed: int, denied: int, cut: int = 0) -> list[Row]:
-        example = Example("a text", "refund", "cover")
-        return [
-            *[Row(0, example, "train")] * agreed,
-            *[Row(0, example, None, "not the asked label")] * denied,
-            *[Row(0, example, None, "budget")] * cut,
-            Row(0, Example("a copy", "", "cover"), None, "near-duplicate"),
-        ]
-
-    assert "only 1 of the 10 texts" in doubtful(written(1, 9))
-    assert not doubtful(written(2, 8))
-    assert not doubtful(written(1, 8, cut=1)), "what a budget cut was not denied"
-    assert not doubtful([])
 
 
 def test_predictions_give_the_lead_over_the_next(tmp_path: Path) -> None:

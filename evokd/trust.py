@@ -1,0 +1,91 @@
+"""How far a teacher's labels can be trusted, label by label, and what its texts then count.
+
+A teacher is asked for texts of a label and, apart from that, which label each text has. Where both
+agree it knows the label. Where it gives one label to texts that it wrote for many, its texts of
+that label are likely wrong, and train a student against the user's own examples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from evokd.examples import Example
+from evokd.gathering import was_labelled
+from evokd.lessons import TAUGHT
+from evokd.noise import NOISY
+from evokd.records import Row
+
+# Of the texts written for a label, or of the F1 of a label. Measured with the embedded teacher: at
+# 0.3 and above its texts help the student, at 0.1 (chance, with twelve labels) they do harm
+# (benchmarks/LOG.md).
+AGREE = 0.2
+STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
+NAMED = 5  # labels
+MOST = 10.0  # times that a label's texts may count more or less, for all labels to count alike
+
+
+def agreement(rows: Sequence[Row]) -> dict[str, float]:
+    """Return label -> F1 of what the teacher says of the texts that it wrote for one label each.
+
+    Labels for which nothing was written, or nothing of it labelled, are left out.
+    """
+    asked = [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
+    agreed = Counter(str(row.source) for row in asked if _agreed(row))
+    written = Counter(str(row.source) for row in asked)
+    said = Counter(row.example.label for row in asked)
+    return {name: 2 * agreed[name] / (written[name] + said[name]) for name in sorted(written)}
+
+
+def counted(
+    examples: Sequence[Example], labels: Sequence[str], agreed: Mapping[str, float]
+) -> list[float] | None:
+    """Return how much each example counts in a training, 1 on average; None for all alike.
+
+    The teacher's count by the square of the agreement on their label, the user's fully, and then
+    all labels alike in sum, as far as MOST allows: without that, a label that the teacher likes
+    to give, or knows well, takes the others' texts.
+
+    Args:
+        agreed: see `agreement`; a label that is not in it is trusted.
+    """
+    if not agreed:
+        return None
+    own = [agreed.get(e.label, 1.0) ** 2 if e.origin in TAUGHT else 1.0 for e in examples]
+    sums: defaultdict[str, float] = defaultdict(float)
+    for example, weight in zip(examples, own, strict=True):
+        sums[example.label] += weight
+    even = sum(sums.values()) / len(labels)
+    level = {name: min(MOST, max(1 / MOST, even / of)) for name, of in sums.items() if of}
+    made = [weight * level.get(e.label, 1.0) for e, weight in zip(examples, own, strict=True)]
+    mean = sum(made) / len(made)
+    return [weight / mean for weight in made]
+
+
+def hardly_known(agreed: Mapping[str, float]) -> str:
+    """Name the labels on which a teacher hardly agrees with itself, and say what helps; else ""."""
+    names = [name for name, f1 in agreed.items() if f1 < AGREE]
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (
+        f"by its own labels the teacher hardly knows {', '.join(names[:NAMED])}{more}: its texts of"
+        " them count little, more seed examples of them would help"
+    )
+
+
+def doubtful(rows: Sequence[Row]) -> str:
+    """Say so when a teacher denies most of what it wrote for a label; else ""."""
+    written = [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
+    agreed = sum(map(_agreed, written))
+    if agreed >= AGREE * len(written):
+        return ""
+    return (
+        f"only {agreed} of the {len(written)} texts that the teacher wrote for a label are of it by"
+        " its own labels: the seed examples alone may make the better student, ask `evokd plan`"
+    )
+
+
+def _agreed(row: Row) -> bool:
+    """Say whether a text is of the label that was asked for, whatever came of it later."""
+    return row.split is not None or row.reason in STOOD

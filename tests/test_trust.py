@@ -1,0 +1,136 @@
+"""What the teacher's texts count: by label, as far as writer and labeller agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evokd.examples import Example
+from evokd.ledger import Ledger
+from evokd.loop import Loop
+from evokd.records import Row
+from evokd.trust import MOST, agreement, counted, doubtful, hardly_known
+from evokd.watch import Silent
+from tests.test_arms_run import grown
+
+LABELS = ("alarm", "music", "weather")
+
+
+def row(asked: str, said: str, reason: str | None = None, origin: str = "cover") -> Row:
+    """Return a text asked for as one label and labelled as another, dropped where they differ."""
+    why = reason or ("not the asked label" if asked != said else None)
+    return Row(0, Example("a text", said, origin), None if why else "train", why, None, asked)
+
+
+def test_agreement_falls_with_texts_denied_and_with_those_of_others_claimed() -> None:
+    rows = [
+        *[row("alarm", "alarm")] * 8,
+        *[row("alarm", "music")] * 2,
+        *[row("music", "music")] * 4,
+        *[row("weather", "music")] * 4,
+    ]
+    found = agreement(rows)
+    assert found["alarm"] == pytest.approx(2 * 8 / (10 + 8))
+    assert found["music"] == pytest.approx(2 * 4 / (4 + 10))
+    assert found["weather"] == 0
+
+
+def test_agreement_is_about_texts_asked_for_by_label_and_labelled() -> None:
+    others = [
+        row("", "music", origin="hard"),
+        row("alarm", "", "near-duplicate"),
+        row("alarm", "", "leak: test"),
+    ]
+    assert agreement(others) == {}
+    assert agreement([*others, row("alarm", "alarm")]) == {"alarm": 1.0}
+
+
+@pytest.mark.parametrize("reason", ["budget", "round rolled back", "likely mislabelled"])
+def test_what_was_left_out_later_was_agreed_on(reason: str) -> None:
+    assert agreement([row("alarm", "alarm", reason)]) == {"alarm": 1.0}
+
+
+def test_both_label_orders_must_agree() -> None:
+    assert agreement([row("alarm", "alarm", "labels disagree")]) == {"alarm": 0.0}
+
+
+def test_without_evidence_all_count_alike() -> None:
+    assert counted([Example("a", "alarm", "seed")], LABELS, {}) is None
+
+
+def test_a_label_the_teacher_denies_is_left_to_the_users_examples() -> None:
+    examples = [Example("mine", "alarm", "seed"), Example("its", "alarm", "hard")]
+    mine, its = counted(examples, ("alarm",), {"alarm": 0.1}) or ()
+    assert its == pytest.approx(0.01 * mine)
+
+
+origins = st.sampled_from(["seed", "definition", "cover", "hard", "easy"])
+made = st.lists(st.tuples(st.sampled_from(LABELS), origins), min_size=1, max_size=60)
+shares = st.fixed_dictionaries(dict.fromkeys(LABELS, st.floats(0, 1)))
+
+
+@given(made, shares)
+def test_weights_are_one_on_average_and_of_equal_labels_equal(
+    rows: list[tuple[str, str]], agreed: dict[str, float]
+) -> None:
+    examples = [Example("own", name, "seed") for name in LABELS]
+    examples += [Example("a text", *pair) for pair in rows]
+    weights = counted(examples, LABELS, agreed)
+    assert weights is not None
+    assert sum(weights) == pytest.approx(len(examples))
+    assert min(weights) >= 0
+    by_label: defaultdict[str, float] = defaultdict(float)
+    plain: defaultdict[str, float] = defaultdict(float)
+    for example, weight in zip(examples, weights, strict=True):
+        by_label[example.label] += weight
+        own = example.origin in ("seed", "definition")
+        plain[example.label] += 1 if own else agreed[example.label] ** 2
+    if max(plain.values()) <= MOST * sum(plain.values()) / 3 and min(plain.values()) * MOST >= (
+        sum(plain.values()) / 3
+    ):
+        assert max(by_label.values()) == pytest.approx(min(by_label.values()))
+
+
+def test_only_the_final_training_of_checked_labels_is_weighed(tmp_path: Path) -> None:
+    def final(name: str, **changes: Any) -> object:
+        made = grown(tmp_path / name, **changes)
+        ledger = Ledger(made.file, attempt=False)
+        loop = Loop(made.task, made.data, ledger=ledger, calls=None,  # type: ignore[arg-type]
+                    learner=None,
+                    folder=made.folder, watch=Silent())  # fmt: skip
+        try:
+            return loop.final_weights(loop.training_set())
+        finally:
+            ledger.close()
+
+    assert final("on") is not None
+    assert final("off", method={"trust": False}) is None
+    assert final("unchecked", loop={"arm": "zerogen"}) is None
+    hows = grown(tmp_path / "rounds").learner.hows
+    assert {weights for _, weights in hows} == {None}
+
+
+def test_labels_that_the_teacher_hardly_knows_are_named() -> None:
+    assert hardly_known({"alarm": 0.9, "music": 0.2}) == ""
+    assert "hardly knows music:" in hardly_known({"alarm": 0.9, "music": 0.1})
+    assert "l4 and 2 more:" in hardly_known({f"l{i}": 0.0 for i in range(7)})
+
+
+def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
+    def written(agreed: int, denied: int, cut: int = 0) -> list[Row]:
+        return [
+            *[row("refund", "refund")] * agreed,
+            *[row("refund", "order")] * denied,
+            *[row("refund", "refund", "budget")] * cut,
+            row("refund", "", "near-duplicate"),
+        ]
+
+    assert "only 1 of the 10 texts" in doubtful(written(1, 9))
+    assert not doubtful(written(2, 8))
+    assert not doubtful(written(1, 8, cut=1)), "what a budget cut was not denied"
+    assert not doubtful([])
