@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_arms_run import grown
 
 from evokd.examples import Example
 from evokd.ledger import Ledger
@@ -16,7 +17,6 @@ from evokd.loop import Loop
 from evokd.records import Row
 from evokd.trust import MOST, agreement, counted, doubtful, hardly_known
 from evokd.watch import Silent
-from tests.test_arms_run import grown
 
 LABELS = ("alarm", "music", "weather")
 
