@@ -25,6 +25,7 @@ from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.selection import Judge, Selection
 from evokd.task import Task, TaskData
+from evokd.trust import agreement
 from serving.layout import INT8
 
 try:
@@ -146,7 +147,8 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "cut": cut_texts(told.rows),
         "tested": tested_rounds(told.results),
         "confusions": confusions(told),
-        "per_label": per_label(told),
+        "per_label": (labels := per_label(told)),
+        "trusts": any(label["agreed"] is not None for label in labels),
         "weaknesses": weaknesses(ledger, told.results, kind),
         "export": told.export,
         "latency": latency_table(told.latency),
@@ -234,7 +236,7 @@ def confusions(told: Told) -> list[tuple[str, Any]]:
 
 
 def per_label(told: Told) -> list[dict[str, Any]]:
-    """Return every label with its definition, its texts and its F1 before and after."""
+    """Return every label with its definition, texts, F1 before and after, the teacher's trust."""
     before = told.seed_only.get("fine_tuned", {}).get(told.split)
     after = told.after(told.split)
     labels_in = kind_of(told.task).labels_in
@@ -242,6 +244,8 @@ def per_label(told: Told) -> list[dict[str, Any]]:
     trained = Counter(
         name for row in told.rows if row.split == "train" for name in labels_in(row.example.label)
     )
+
+    agreed = agreement(told.rows) if told.task.kind == "classification" else {}
 
     def f1(scored: dict[str, Any] | None, name: str) -> Any:
         return scored and scored["per_label"][name]["f1"]
@@ -252,6 +256,7 @@ def per_label(told: Told) -> list[dict[str, Any]]:
             "about": about,
             "seeds": seeds[name],
             "trained": trained[name],
+            "agreed": agreed.get(name),
             "support": after and after["per_label"][name]["support"],
             "before": f1(before, name),
             "after": f1(after, name),

@@ -266,3 +266,16 @@ def test_the_calibration_is_told(tmp_path: Path) -> None:
     task = make_task(LABELS, rounds=1)
     text = words(report_of(tmp_path, task, make_data(task, test=0, dev=20)))
     assert "temperature 1.31" in text
+
+
+def test_how_far_the_teacher_knows_each_label_is_told(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=1)
+    data = make_data(task, test=20)
+    text = words(report_of(tmp_path, task, data))
+    assert "Teacher agrees: F1" in text
+    assert "count by the square of it" in text
+    with closing(Ledger(tmp_path / "run.db")) as ledger:  # none of its texts asked for by label
+        ledger._db.execute("DELETE FROM examples WHERE origin = 'cover'")
+        write_report(tmp_path / "report.html", task, data, ledger)
+    text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Teacher agrees: F1" not in text

@@ -22,6 +22,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "no-review": {"loop": {"training": "sequential"}, "method": {"review": 0}},
     "no-second-opinion": {"method": {"second_opinion": False}},
     "no-calibrate": {"method": {"calibrate": False}},
+    "no-trust": {"method": {"trust": False}},
 }
 
 
