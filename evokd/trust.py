@@ -42,16 +42,18 @@ def counted(
 ) -> list[float] | None:
     """Return how much each example counts in a training, 1 on average; None for all alike.
 
-    The teacher's count by the square of the agreement on their label, the user's fully, and then
-    all labels alike in sum, as far as MOST allows: without that, a label that the teacher likes
-    to give, or knows well, takes the others' texts.
+    The user's count fully. Those that the teacher labelled, or that it was asked for and labelled
+    too, count by the probability that their label is right. Then all labels count alike in sum, as
+    far as MOST allows: without that, a label that the teacher likes to give, or knows well, takes
+    the others' texts.
 
     Args:
+        labels: the task's, at least two.
         agreed: see `agreement`; a label that is not in it is trusted.
     """
     if not agreed:
         return None
-    own = [agreed.get(e.label, 1.0) ** 2 if e.origin in TAUGHT else 1.0 for e in examples]
+    own = [_right(e, agreed.get(e.label, 1.0), others=len(labels) - 1) for e in examples]
     sums: defaultdict[str, float] = defaultdict(float)
     for example, weight in zip(examples, own, strict=True):
         sums[example.label] += weight
@@ -60,6 +62,20 @@ def counted(
     made = [weight * level.get(e.label, 1.0) for e, weight in zip(examples, own, strict=True)]
     mean = sum(made) / len(made)
     return [weight / mean for weight in made]
+
+
+def _right(example: Example, knows: float, *, others: int) -> float:
+    """Return the probability that a label is right, of a teacher that is right with `knows`.
+
+    Two that are each right so often, and else wrong at random, agree on a wrong label with
+    (1 - knows)^2 / others.
+    """
+    if example.origin not in TAUGHT:
+        return 1.0
+    if example.origin != "cover":
+        return knows
+    right, wrong = knows**2, (1 - knows) ** 2 / others
+    return right / (right + wrong)
 
 
 def hardly_known(agreed: Mapping[str, float]) -> str:

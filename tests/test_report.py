@@ -273,7 +273,7 @@ def test_how_far_the_teacher_knows_each_label_is_told(tmp_path: Path) -> None:
     data = make_data(task, test=20)
     text = words(report_of(tmp_path, task, data))
     assert "Teacher agrees: F1" in text
-    assert "count by the square of it" in text
+    assert "count by the probability, after this, that their label is right" in text
     with closing(Ledger(tmp_path / "run.db")) as ledger:  # none of its texts asked for by label
         ledger._db.execute("DELETE FROM examples WHERE origin = 'cover'")
         write_report(tmp_path / "report.html", task, data, ledger)

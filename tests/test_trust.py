@@ -63,10 +63,18 @@ def test_without_evidence_all_count_alike() -> None:
     assert counted([Example("a", "alarm", "seed")], LABELS, {}) is None
 
 
-def test_a_label_the_teacher_denies_is_left_to_the_users_examples() -> None:
-    examples = [Example("mine", "alarm", "seed"), Example("its", "alarm", "hard")]
-    mine, its = counted(examples, ("alarm",), {"alarm": 0.1}) or ()
-    assert its == pytest.approx(0.01 * mine)
+def test_texts_count_by_the_probability_that_their_label_is_right() -> None:
+    def of(origin: str, knows: float) -> float:
+        examples = [Example("mine", "alarm", "seed"), Example("its", "alarm", origin)]
+        mine, its = counted(examples, LABELS, {"alarm": knows}) or ()
+        return its / mine
+
+    assert of("hard", 0.3) == pytest.approx(0.3)
+    assert of("easy", 0.0) == 0
+    assert of("cover", 0.5) == pytest.approx(0.25 / (0.25 + 0.25 / 2))
+    assert of("cover", 1 / 3) == pytest.approx(1 / 3), "at chance, agreeing says nothing"
+    assert of("cover", 1.0) == of("definition", 0.0) == 1
+    assert of("cover", 0.0) == 0
 
 
 origins = st.sampled_from(["seed", "definition", "cover", "hard", "easy"])
@@ -85,15 +93,11 @@ def test_weights_are_one_on_average_and_of_equal_labels_equal(
     assert sum(weights) == pytest.approx(len(examples))
     assert min(weights) >= 0
     by_label: defaultdict[str, float] = defaultdict(float)
-    plain: defaultdict[str, float] = defaultdict(float)
     for example, weight in zip(examples, weights, strict=True):
         by_label[example.label] += weight
-        own = example.origin in ("seed", "definition")
-        plain[example.label] += 1 if own else agreed[example.label] ** 2
-    if max(plain.values()) <= MOST * sum(plain.values()) / 3 and min(plain.values()) * MOST >= (
-        sum(plain.values()) / 3
-    ):
-        assert max(by_label.values()) == pytest.approx(min(by_label.values()))
+    most, least = max(by_label.values()), min(by_label.values())
+    if len(examples) <= len(LABELS) * MOST:  # no label needs more than that
+        assert most == pytest.approx(least)
 
 
 def test_only_the_final_training_of_checked_labels_is_weighed(tmp_path: Path) -> None:
