@@ -17,13 +17,13 @@ from evokd.curate import Known, curate
 from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
-from evokd.kinds.entities import UNREAD
 from evokd.labelling import Labelled
 from evokd.ledger import Ledger
 from evokd.likeness import nearest
 from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
 from evokd.task import TaskData
+from evokd.trust import was_labelled
 
 
 class Predicts(Protocol):
@@ -49,11 +49,6 @@ def remember(known: Known, rows: Sequence[Row]) -> None:
     for row in rows:
         if was_labelled(row):
             known.add(row.example.text, "run")
-
-
-def was_labelled(row: Row) -> bool:
-    """Say whether a text has been labelled, or its label could not be read."""
-    return bool(row.example.label) or (row.reason or "").startswith(UNREAD)
 
 
 def gather(

@@ -22,7 +22,7 @@ from evokd.arms import PARTS, Proposed, View
 from evokd.calls import Calls, OnCall, Scope
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
-from evokd.gathering import gather, known_texts, remember, was_labelled
+from evokd.gathering import gather, known_texts, remember
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
@@ -32,6 +32,7 @@ from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import Generate, Score, Scored, Teacher, Written
+from evokd.trust import was_labelled
 from evokd.watch import Watch, steps
 from evokd.wording import Seen
 

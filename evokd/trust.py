@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from evokd.examples import Example
-from evokd.gathering import was_labelled
+from evokd.kinds.entities import UNREAD
 from evokd.lessons import TAUGHT
 from evokd.noise import NOISY
 from evokd.records import Row
@@ -23,6 +23,11 @@ AGREE = 0.2
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
 MOST = 10.0  # times that a label's texts may count more or less, for all labels to count alike
+
+
+def was_labelled(row: Row) -> bool:
+    """Say whether a text has been labelled, or its label could not be read."""
+    return bool(row.example.label) or (row.reason or "").startswith(UNREAD)
 
 
 def agreement(rows: Sequence[Row]) -> dict[str, float]:

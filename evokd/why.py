@@ -15,7 +15,6 @@ from evokd.calls import read_reply, refused
 from evokd.curate import NEAR
 from evokd.examples import Example, jaccard, normalise, text_id, trigrams
 from evokd.feedback import Group
-from evokd.gathering import was_labelled
 from evokd.kinds import kind_of
 from evokd.labelling import distribution
 from evokd.ledger import Ledger
@@ -26,6 +25,7 @@ from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate
 from evokd.teacher import Scored, Written
+from evokd.trust import was_labelled
 from evokd.wording import quote
 
 PREFIX = 4  # digits that an id may be shortened to
