@@ -20,6 +20,7 @@ from evokd.records import Row
 # 0.3 and above its texts help the student, at 0.1 (chance, with twelve labels) they do harm
 # (benchmarks/LOG.md).
 AGREE = 0.2
+LABELLED = (*TAUGHT, "pool")  # origins of texts whose label is the teacher's
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
 MOST = 10.0  # times that a label's texts may count more or less, for all labels to count alike
@@ -75,7 +76,7 @@ def _right(example: Example, knows: float, *, others: int) -> float:
     Two that are each right so often, and else wrong at random, agree on a wrong label with
     (1 - knows)^2 / others.
     """
-    if example.origin not in TAUGHT:
+    if example.origin not in LABELLED:
         return 1.0
     if example.origin != "cover":
         return knows
