@@ -36,7 +36,7 @@ def agreement(rows: Sequence[Row]) -> dict[str, float]:
 
     Labels for which nothing was written, or nothing of it labelled, are left out.
     """
-    asked = [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
+    asked = [row for row in _asked_for(rows) if row.round >= 0]  # without the texts for the gate
     agreed = Counter(str(row.source) for row in asked if _agreed(row))
     written = Counter(str(row.source) for row in asked)
     said = Counter(row.example.label for row in asked)
@@ -98,7 +98,7 @@ def hardly_known(agreed: Mapping[str, float]) -> str:
 
 def doubtful(rows: Sequence[Row]) -> str:
     """Say so when a teacher denies most of what it wrote for a label; else ""."""
-    written = [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
+    written = _asked_for(rows)
     agreed = sum(map(_agreed, written))
     if agreed >= AGREE * len(written):
         return ""
@@ -106,6 +106,11 @@ def doubtful(rows: Sequence[Row]) -> str:
         f"only {agreed} of the {len(written)} texts that the teacher wrote for a label are of it by"
         " its own labels: the seed examples alone may make the better student, ask `evokd plan`"
     )
+
+
+def _asked_for(rows: Sequence[Row]) -> list[Row]:
+    """Return the texts that were asked for as texts of a label, and labelled."""
+    return [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
 
 
 def _agreed(row: Row) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_agreement_is_about_texts_asked_for_by_label_and_labelled() -> None:
         row("alarm", "", "near-duplicate"),
         row("alarm", "", "leak: test"),
     ]
+    others.append(replace(row("alarm", "alarm"), round=-1, split="gate"))
     assert agreement(others) == {}
     assert agreement([*others, row("alarm", "alarm")]) == {"alarm": 1.0}
 
