@@ -35,7 +35,7 @@ from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.task import Task, TaskData
-from evokd.trust import agreement, counted, doubtful, hardly_known
+from evokd.trust import agreement, doubtful
 from evokd.watch import Watch, steps
 
 
@@ -205,15 +205,12 @@ class Loop:
             return None
         return lessons.learned_weights(self.task, self.learner, examples)
 
-    def final_weights(self, examples: Sequence[Example]) -> list[float] | None:
-        """Return how much each example counts in the final training; None for all alike."""
+    def agreement(self) -> dict[str, float]:
+        """Return how far the teacher is trusted, label by label; {} where all count alike."""
         trusts = self.task.method.trust and self.task.kind == "classification"
         if self._arm.weighed or not (trusts and self._arm.checked):
-            return self.weights(examples)
-        agreed = agreement(self.ledger.rows())
-        if doubt := hardly_known(agreed):
-            self.watch.note(doubt)
-        return counted(examples, self.task.names, agreed)
+            return {}
+        return agreement(self.ledger.rows())
 
     def spent(self) -> str:
         """Say why the budget allows no new round; "" while it does."""

@@ -25,7 +25,6 @@ from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.selection import Judge, Selection
 from evokd.task import Task, TaskData
-from evokd.trust import agreement
 from serving.layout import INT8
 
 try:
@@ -147,8 +146,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "cut": cut_texts(told.rows),
         "tested": tested_rounds(told.results),
         "confusions": confusions(told),
-        "per_label": (labels := per_label(told)),
-        "trusts": any(label["agreed"] is not None for label in labels),
+        "per_label": per_label(told),
         "weaknesses": weaknesses(ledger, told.results, kind),
         "export": told.export,
         "latency": latency_table(told.latency),
@@ -245,7 +243,7 @@ def per_label(told: Told) -> list[dict[str, Any]]:
         name for row in told.rows if row.split == "train" for name in labels_in(row.example.label)
     )
 
-    agreed = agreement(told.rows) if told.task.kind == "classification" else {}
+    agreed = (told.ledger.stage("final") or {}).get("agreement", {})
 
     def f1(scored: dict[str, Any] | None, name: str) -> Any:
         return scored and scored["per_label"][name]["f1"]

@@ -36,6 +36,7 @@ from evokd.selection import Selection
 from evokd.summary import summarise
 from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
+from evokd.trust import counted, hardly_known
 from evokd.watch import Watch, steps
 
 SHRINK_EPOCHS = 8
@@ -142,13 +143,15 @@ class Stages:
             scores = {name: result["dev"]["macro_f1"]}
             return {"chosen": name, "dev_macro_f1": scores, "trained_on": result["trained_on"]}
         examples = loop.training_set()
-        weights = loop.final_weights(examples)
+        agreed, names = loop.agreement(), self.task.names
+        if doubt := hardly_known(agreed):
+            self.watch.note(doubt)
         final = self.learner.fit(
             examples,
             epochs=self.task.student.final_epochs,
             seed=derive(self.task.loop.seed, "final"),
             on_step=steps(self.watch, "training the final student"),
-            weights=weights,
+            weights=counted(examples, names, agreed) if agreed else loop.weights(examples),
         )
         best = loop.selection.best_round()
         dev = {
@@ -156,11 +159,12 @@ class Stages:
             f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
         }
         chosen = "final"
-        fair = weights is None or loop.selection.by_gold
+        fair = not agreed or loop.selection.by_gold
         if fair and dev["final"] < dev[f"round {best}"] - self.task.selection.tolerance:
             chosen, final = f"round {best}", self.learner.load(loop.student_folder(best))
         final.save(self.files.whole if self.shrinks else self.files.student)
-        return {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
+        made = {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
+        return made | ({"agreement": agreed} if agreed else {})
 
     def shrink(self) -> dict[str, Any]:
         """Make the final student smaller; all that was written and labelled may teach it."""

@@ -36,7 +36,7 @@ def agreement(rows: Sequence[Row]) -> dict[str, float]:
 
     Labels for which nothing was written, or nothing of it labelled, are left out.
     """
-    asked = [row for row in _asked_for(rows) if row.round >= 0]  # without the texts for the gate
+    asked = _asked_for(rows)
     agreed = Counter(str(row.source) for row in asked if _agreed(row))
     written = Counter(str(row.source) for row in asked)
     said = Counter(row.example.label for row in asked)
@@ -45,20 +45,17 @@ def agreement(rows: Sequence[Row]) -> dict[str, float]:
 
 def counted(
     examples: Sequence[Example], labels: Sequence[str], agreed: Mapping[str, float]
-) -> list[float] | None:
-    """Return how much each example counts in a training, 1 on average; None for all alike.
+) -> list[float]:
+    """Return how much each example counts in a training, 1 on average.
 
-    The user's count fully. Those that the teacher labelled, or that it was asked for and labelled
-    too, count by the probability that their label is right. Then all labels count alike in sum, as
-    far as MOST allows: without that, a label that the teacher likes to give, or knows well, takes
-    the others' texts.
+    The user's count fully, those that the teacher labelled by the probability that they have the
+    right label. Then all labels count alike in sum, as far as MOST allows: without that, a label
+    that the teacher likes to give, or knows well, takes the others' texts.
 
     Args:
         labels: the task's, at least two.
         agreed: see `agreement`; a label that is not in it is trusted.
     """
-    if not agreed:
-        return None
     own = [_right(e, agreed.get(e.label, 1.0), others=len(labels) - 1) for e in examples]
     sums: defaultdict[str, float] = defaultdict(float)
     for example, weight in zip(examples, own, strict=True):

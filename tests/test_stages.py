@@ -29,6 +29,7 @@ def chosen(folder: Path, method: dict[str, Any], dev: int) -> str:
     final, best = record["dev_macro_f1"].values()
     assert final < best - 0.03
     assert (made.folder / "student").is_dir()
+    assert bool(record.get("agreement")) == made.task.method.trust
     return str(record["chosen"]).split()[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from test_arms_run import grown
 
 from evokd.examples import Example
-from evokd.ledger import Ledger
+from evokd.ledger import reading
 from evokd.loop import Loop
 from evokd.records import Row
 from evokd.trust import MOST, agreement, counted, doubtful, hardly_known
@@ -47,7 +46,6 @@ def test_agreement_is_about_texts_asked_for_by_label_and_labelled() -> None:
         row("alarm", "", "near-duplicate"),
         row("alarm", "", "leak: test"),
     ]
-    others.append(replace(row("alarm", "alarm"), round=-1, split="gate"))
     assert agreement(others) == {}
     assert agreement([*others, row("alarm", "alarm")]) == {"alarm": 1.0}
 
@@ -61,14 +59,10 @@ def test_both_label_orders_must_agree() -> None:
     assert agreement([row("alarm", "alarm", "labels disagree")]) == {"alarm": 0.0}
 
 
-def test_without_evidence_all_count_alike() -> None:
-    assert counted([Example("a", "alarm", "seed")], LABELS, {}) is None
-
-
 def test_texts_count_by_the_probability_that_their_label_is_right() -> None:
     def of(origin: str, knows: float) -> float:
         examples = [Example("mine", "alarm", "seed"), Example("its", "alarm", origin)]
-        mine, its = counted(examples, LABELS, {"alarm": knows}) or ()
+        mine, its = counted(examples, LABELS, {"alarm": knows})
         return its / mine
 
     assert of("hard", 0.3) == pytest.approx(0.3)
@@ -86,13 +80,12 @@ shares = st.fixed_dictionaries(dict.fromkeys(LABELS, st.floats(0, 1)))
 
 
 @given(made, shares)
-def test_weights_are_one_on_average_and_of_equal_labels_equal(
+def test_weights_are_one_on_average_and_alike_for_every_label(
     rows: list[tuple[str, str]], agreed: dict[str, float]
 ) -> None:
     examples = [Example("own", name, "seed") for name in LABELS]
     examples += [Example("a text", *pair) for pair in rows]
     weights = counted(examples, LABELS, agreed)
-    assert weights is not None
     assert sum(weights) == pytest.approx(len(examples))
     assert min(weights) >= 0
     by_label: defaultdict[str, float] = defaultdict(float)
@@ -103,22 +96,23 @@ def test_weights_are_one_on_average_and_of_equal_labels_equal(
         assert most == pytest.approx(least)
 
 
-def test_only_the_final_training_of_checked_labels_is_weighed(tmp_path: Path) -> None:
-    def final(name: str, **changes: Any) -> object:
+def test_a_teacher_is_trusted_by_label_where_it_was_asked_for_labels(tmp_path: Path) -> None:
+    def of(name: str, **changes: Any) -> dict[str, float]:
         made = grown(tmp_path / name, **changes)
-        ledger = Ledger(made.file, attempt=False)
-        loop = Loop(made.task, made.data, ledger=ledger, calls=None,  # type: ignore[arg-type]
-                    learner=None,
-                    folder=made.folder, watch=Silent())  # fmt: skip
-        try:
-            return loop.final_weights(loop.training_set())
-        finally:
-            ledger.close()
+        with reading(made.file) as ledger:
+            loop = Loop(made.task, made.data, ledger=ledger, calls=None, learner=None,  # type: ignore[arg-type]
+                        folder=made.folder, watch=Silent())  # fmt: skip
+            return loop.agreement()
 
-    assert final("on") is not None
-    assert final("off", method={"trust": False}) is None
-    assert final("unchecked", loop={"arm": "zerogen"}) is None
-    hows = grown(tmp_path / "rounds").learner.hows
+    assert set(of("on")) == set(LABELS)
+    assert of("off", method={"trust": False}) == {}
+    assert of("unchecked", loop={"arm": "zerogen"}) == {}
+    assert of("weighed", loop={"arm": "sungen"}) == {}
+    assert of("several", kind="multilabel") == {}
+
+
+def test_the_rounds_count_all_texts_alike(tmp_path: Path) -> None:
+    hows = grown(tmp_path).learner.hows
     assert {weights for _, weights in hows} == {None}
 
 
