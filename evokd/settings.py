@@ -137,7 +137,7 @@ class MethodSettings(Group):
     correct, separation, review, init. From neighbours: report (PGKD, arXiv 2411.05045),
     demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv 2306.15895), noise
     (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068), calibrate (batch calibration,
-    arXiv 2309.17249).
+    arXiv 2309.17249). Of nobody else: trust.
     """
 
     analysis: bool = Field(
@@ -172,8 +172,8 @@ class MethodSettings(Group):
     )
     trust: bool = Field(
         True,
-        description="in the final training, count the teacher's texts by how far writer and"
-        " labeller agree on their label, and every label alike; classification alone",
+        description="in the final training, count the teacher's texts by how likely their label is"
+        " right, and every label alike; classification alone",
     )
     report: bool = Field(
         False, description="show how well each of the weakest labels does (PGKD's report)"
