@@ -35,7 +35,7 @@ from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.task import Task, TaskData
-from evokd.trust import agreement, doubtful
+from evokd.trust import doubtful
 from evokd.watch import Watch, steps
 
 
@@ -78,7 +78,7 @@ class Loop:
         for number in range(self.task.loop.rounds + 1):
             if self.ledger.result(number) is None:
                 # A round that was begun is finished with what it has.
-                if self.ledger.plan(number) is None and (why := self.spent()):
+                if self.ledger.plan(number) is None and (why := self.spent() or self.in_vain()):
                     return self._ended(why)
                 self.run_round(number)
             if self.selection.is_flat():
@@ -194,6 +194,10 @@ class Loop:
 
     # -- what the steps need ------------------------------------------------------------------
 
+    def own(self) -> list[Example]:
+        """Return seeds and definitions: what a student learns without a text of the teacher."""
+        return lessons.everything(self.task, self.data.seed, self.kind, [])
+
     def training_set(self, newest: int = -1) -> list[Example]:
         """Return seeds, definitions and all kept texts; those of round `newest` repeated."""
         rows = self.ledger.rows(split="train")
@@ -205,13 +209,6 @@ class Loop:
             return None
         return lessons.learned_weights(self.task, self.learner, examples)
 
-    def agreement(self) -> dict[str, float]:
-        """Return how far the teacher is trusted, label by label; {} where all count alike."""
-        trusts = self.task.method.trust and self.task.kind == "classification"
-        if self._arm.weighed or not (trusts and self._arm.checked):
-            return {}
-        return agreement(self.ledger.rows())
-
     def spent(self) -> str:
         """Say why the budget allows no new round; "" while it does."""
         if self.calls.spent():
@@ -219,6 +216,10 @@ class Loop:
         if self._examples_left() == 0:
             return "as many texts are kept as the budget allows"
         return ""
+
+    def in_vain(self) -> str:
+        """Say why the teacher is not worth asking any further; "" where it is."""
+        return "the teacher hardly knows these labels" if self.selection.distrusts() else ""
 
     def is_dry(self, number: int) -> bool:
         """Say whether a round wrote nothing because its arm has nothing more to ask for."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from evokd.arms import ARMS
 from evokd.examples import Example
 from evokd.ledger import Ledger
 from evokd.task import Task, TaskData
+from evokd.trust import agreement, doubtful
 
 Judge = Literal["gold dev", "teacher-made dev", "the seed examples"]
 SEEDS: Final = "the seed examples"
@@ -49,6 +51,26 @@ class Selection:
             return list(self.data.dev)
         held_out = [row.example for row in self.ledger.rows(split="dev")]
         return held_out or list(self.data.seed)
+
+    def agreement(self) -> dict[str, float]:
+        """Return how far the teacher is trusted, label by label; {} where all count alike."""
+        return agreement(self.ledger.rows()) if self._by_trust else {}
+
+    def distrusts(self) -> bool:
+        """Say whether the teacher's labels of its first texts are no better than chance.
+
+        It is then asked no further, and nothing of it trains the final student. False where the
+        user's dev file decides, which tells that better.
+        """
+        if self.by_gold or not self._by_trust:
+            return False
+        return bool(doubtful(self.ledger.rows(round=0)))
+
+    @property
+    def _by_trust(self) -> bool:
+        arm, method = ARMS[self.task.loop.arm], self.task.method
+        asked = method.trust and self.task.kind == "classification"
+        return asked and arm.checked and not arm.weighed
 
     def best_round(self) -> int:
         """Return the round with the best dev score, the later of equals."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from evokd.calibrating import calibrate
 from evokd.calls import Calls
+from evokd.final import final_student
 from evokd.finished import gold_scores, meta_of, probabilities_of
 from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
@@ -36,7 +37,6 @@ from evokd.selection import Selection
 from evokd.summary import summarise
 from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
-from evokd.trust import counted, hardly_known
 from evokd.watch import Watch, steps
 
 SHRINK_EPOCHS = 8
@@ -127,44 +127,8 @@ class Stages:
         return {"fine_tuned": tuned, "centroid": centroid}
 
     def final_student(self) -> dict[str, Any]:
-        """Train from the pretrained weights on everything kept; dev may prefer the best round's.
-
-        Not a dev set of the teacher's own where its texts are weighed: it has the favourites in it
-        that the weights are there to undo.
-
-        With `loop.training: sequential`, the paper's own, no student is trained anew.
-        """
-        loop = self.loop
-        if self.task.loop.training == "sequential":
-            best = loop.selection.best_round()
-            result, student = self.ledger.result(best), loop.learner.load(loop.student_folder(best))
-            student.save(self.files.whole if self.shrinks else self.files.student)
-            name = f"round {best}"
-            scores = {name: result["dev"]["macro_f1"]}
-            return {"chosen": name, "dev_macro_f1": scores, "trained_on": result["trained_on"]}
-        examples = loop.training_set()
-        agreed, names = loop.agreement(), self.task.names
-        if doubt := hardly_known(agreed):
-            self.watch.note(doubt)
-        final = self.learner.fit(
-            examples,
-            epochs=self.task.student.final_epochs,
-            seed=derive(self.task.loop.seed, "final"),
-            on_step=steps(self.watch, "training the final student"),
-            weights=counted(examples, names, agreed) if agreed else loop.weights(examples),
-        )
-        best = loop.selection.best_round()
-        dev = {
-            "final": scores_of(final, loop.selection.dev(), self.kind)["macro_f1"],
-            f"round {best}": self.ledger.result(best)["dev"]["macro_f1"],
-        }
-        chosen = "final"
-        fair = not agreed or loop.selection.by_gold
-        if fair and dev["final"] < dev[f"round {best}"] - self.task.selection.tolerance:
-            chosen, final = f"round {best}", self.learner.load(loop.student_folder(best))
-        final.save(self.files.whole if self.shrinks else self.files.student)
-        made = {"chosen": chosen, "dev_macro_f1": dev, "trained_on": len(examples)}
-        return made | ({"agreement": agreed} if agreed else {})
+        """Choose and save the final student; see `evokd.final`."""
+        return final_student(self.loop, self.files.whole if self.shrinks else self.files.student)
 
     def shrink(self) -> dict[str, Any]:
         """Make the final student smaller; all that was written and labelled may teach it."""

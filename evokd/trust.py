@@ -16,10 +16,12 @@ from evokd.lessons import TAUGHT
 from evokd.noise import NOISY
 from evokd.records import Row
 
-# Of the texts written for a label, or of the F1 of a label. Measured with the embedded teacher: at
-# 0.3 and above its texts help the student, at 0.1 (chance, with twelve labels) they do harm
+AGREE = 0.2  # F1 of a label under which it is named as hardly known
+# Cohen's kappa up to which agreement is called slight (Landis and Koch 1977). Measured with the
+# embedded teacher: at 0.3 and above its texts help the student, at 0.04 they do harm
 # (benchmarks/LOG.md).
-AGREE = 0.2
+SLIGHT = 0.2
+FEWEST = 20  # texts; fewer say nothing of a teacher
 LABELLED = (*TAUGHT, "pool")  # origins of texts whose label is the teacher's
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
@@ -93,15 +95,30 @@ def hardly_known(agreed: Mapping[str, float]) -> str:
     )
 
 
+def kappa(rows: Sequence[Row]) -> float:
+    """Return Cohen's kappa of the labels that texts were written for and those they were given.
+
+    How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all; 1
+    also where nothing was written for a label.
+    """
+    asked = _asked_for(rows)
+    agreed = sum(map(_agreed, asked))
+    written = Counter(str(row.source) for row in asked)
+    said = Counter(row.example.label for row in asked)
+    by_chance = sum(count * said[name] for name, count in written.items()) / max(1, len(asked))
+    most = len(asked) - by_chance
+    return (agreed - by_chance) / most if most else 1.0
+
+
 def doubtful(rows: Sequence[Row]) -> str:
     """Say so when a teacher denies most of what it wrote for a label; else ""."""
     written = _asked_for(rows)
-    agreed = sum(map(_agreed, written))
-    if agreed >= AGREE * len(written):
+    if len(written) < FEWEST or kappa(rows) > SLIGHT:
         return ""
     return (
-        f"only {agreed} of the {len(written)} texts that the teacher wrote for a label are of it by"
-        " its own labels: the seed examples alone may make the better student, ask `evokd plan`"
+        f"only {sum(map(_agreed, written))} of the {len(written)} texts that the teacher wrote for"
+        " a label are of it by its own labels, hardly more than by chance: it does not know these"
+        " labels; take a better one, or ask `evokd plan`"
     )
 
 

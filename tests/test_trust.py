@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
 from test_arms_run import grown
 
 from evokd.examples import Example
 from evokd.ledger import reading
-from evokd.loop import Loop
 from evokd.records import Row
-from evokd.trust import MOST, agreement, counted, doubtful, hardly_known
-from evokd.watch import Silent
+from evokd.selection import Selection
+from evokd.trust import MOST, agreement, counted, doubtful, hardly_known, kappa
 
 LABELS = ("alarm", "music", "weather")
 
@@ -100,9 +100,7 @@ def test_a_teacher_is_trusted_by_label_where_it_was_asked_for_labels(tmp_path: P
     def of(name: str, **changes: Any) -> dict[str, float]:
         made = grown(tmp_path / name, **changes)
         with reading(made.file) as ledger:
-            loop = Loop(made.task, made.data, ledger=ledger, calls=None, learner=None,  # type: ignore[arg-type]
-                        folder=made.folder, watch=Silent())  # fmt: skip
-            return loop.agreement()
+            return Selection(made.task, made.data, ledger).agreement()
 
     assert set(of("on")) == set(LABELS)
     assert of("off", method={"trust": False}) == {}
@@ -122,16 +120,30 @@ def test_labels_that_the_teacher_hardly_knows_are_named() -> None:
     assert "l4 and 2 more:" in hardly_known({f"l{i}": 0.0 for i in range(7)})
 
 
+@given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1))
+def test_agreement_beyond_chance_is_the_libraries_kappa(pairs: list[tuple[str, str]]) -> None:
+    asked, said = zip(*pairs, strict=True)
+    if len({*asked, *said}) > 1:  # of one category the library says nothing
+        rows = [row(*pair) for pair in pairs]
+        assert kappa(rows) == pytest.approx(cohen_kappa_score(asked, said))
+
+
+def test_nothing_written_is_no_disagreement() -> None:
+    assert kappa([]) == kappa([row("alarm", "alarm")]) == 1
+
+
 def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
     def written(agreed: int, denied: int, cut: int = 0) -> list[Row]:
+        pairs = [("refund", "order"), ("order", "refund")]
         return [
-            *[row("refund", "refund")] * agreed,
-            *[row("refund", "order")] * denied,
-            *[row("refund", "refund", "budget")] * cut,
+            *[row(asked, asked) for asked, _ in pairs] * agreed,
+            *[row(*pair) for pair in pairs] * denied,
+            *[row(asked, asked, "budget") for asked, _ in pairs] * cut,
             row("refund", "", "near-duplicate"),
         ]
 
-    assert "only 1 of the 10 texts" in doubtful(written(1, 9))
-    assert not doubtful(written(2, 8))
-    assert not doubtful(written(1, 8, cut=1)), "what a budget cut was not denied"
+    assert "only 12 of the 24 texts" in doubtful(written(6, 6)), "one in two is chance"
+    assert not doubtful(written(9, 3))
+    assert not doubtful(written(6, 3, cut=3)), "what a budget cut was not denied"
+    assert not doubtful(written(1, 6)), "14 texts say nothing of a teacher"
     assert not doubtful([])
