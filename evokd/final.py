@@ -56,14 +56,17 @@ def _saved(
     result = loop.ledger.result(loop.selection.best_round())
     scores = {name: scores_of(one, dev, loop.kind)["macro_f1"] for name, one in made.items()}
     scores[best] = result["dev"]["macro_f1"]
-    if chosen is None:
-        leader = max(scores, key=scores.__getitem__)
-        behind = scores[FINAL] < scores[leader] - loop.task.selection.tolerance
-        chosen = leader if behind else FINAL
+    chosen = chosen or _preferred(scores, loop.task.selection.tolerance)
     student = made.get(chosen) or loop.learner.load(loop.student_folder(int(result["round"])))
     student.save(folder)
-    kept = result["trained_on"] if chosen == best else len(_examples_of(loop, chosen))
-    return {"chosen": chosen, "dev_macro_f1": scores, "trained_on": kept}
+    trained = result["trained_on"] if chosen == best else len(_examples_of(loop, chosen))
+    return {"chosen": chosen, "dev_macro_f1": scores, "trained_on": trained}
+
+
+def _preferred(scores: Mapping[str, float], tolerance: float) -> str:
+    """Return the best, but the one trained on everything where it is no worse than tolerated."""
+    leader = max(scores, key=scores.__getitem__)
+    return leader if scores[leader] > scores[FINAL] + tolerance else FINAL
 
 
 def _best(loop: Loop) -> str:

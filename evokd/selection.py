@@ -1,8 +1,9 @@
 """Who decides which round is kept, and when the loop ends. Reads a run's data and ledger alone.
 
 These are the user's dev texts, or texts that the teacher wrote and that were held out. Where there
-are neither (an arm without a teacher, or one that had too few texts), rounds are scored on the
-seed examples, which every student was trained on: that never ends a loop.
+are neither (an arm without a teacher, one that had too few texts, or a teacher whose labels are not
+to be trusted), rounds are scored on the seed examples, which every student was trained on: that
+never ends a loop.
 """
 
 from __future__ import annotations
@@ -43,14 +44,16 @@ class Selection:
         """What decides, in words for reports."""
         if self.by_gold:
             return "gold dev"
-        return "teacher-made dev" if self.ledger.labels("dev") else SEEDS
+        held_out = self.ledger.labels("dev") and not self.distrusts()
+        return "teacher-made dev" if held_out else SEEDS
 
     def dev(self) -> list[Example]:
         """Return the examples that decide."""
         if self.by_gold:
             return list(self.data.dev)
-        held_out = [row.example for row in self.ledger.rows(split="dev")]
-        return held_out or list(self.data.seed)
+        if self.by == SEEDS:
+            return list(self.data.seed)
+        return [row.example for row in self.ledger.rows(split="dev")]
 
     def agreement(self) -> dict[str, float]:
         """Return how far the teacher is trusted, label by label; {} where all count alike."""

@@ -15,8 +15,9 @@ from test_arms_run import TWO, Grown
 from evokd.examples import Example
 from evokd.final import final_student
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.loop import Loop
+from evokd.selection import Selection
 from evokd.task import Task, load_data
 from evokd.teacher import Score, Scored
 from evokd.watch import Silent
@@ -115,6 +116,11 @@ def test_of_a_teacher_that_guesses_nothing_is_learned(training: str, tmp_path: P
     record, why = ended(task, tmp_path / "run", learner, notes)
     assert why == "the teacher hardly knows these labels"
     assert record["chosen"] == "seeds alone"
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        selection = Selection(task, load_data(task), ledger)
+        assert ledger.labels("dev")
+        assert selection.by == "the seed examples"
+        assert selection.dev() == list(load_data(task).seed)
     [(_, texts)] = [entry for entry in learner.log if entry[0] == "fit"]
     assert set(texts) == set(own(task))
     assert sum("does not know these labels" in note for note in notes.told) == 1
