@@ -15,10 +15,11 @@ from evokd.gathering import scores_of
 from evokd.lessons import Fitted
 from evokd.loop import Loop
 from evokd.seeds import derive
-from evokd.trust import counted, hardly_known
+from evokd.selection import ALONE
+from evokd.trust import counted, doubtful, hardly_known
 from evokd.watch import steps
 
-FINAL, ALONE = "final", "seeds alone"
+FINAL = "final"
 
 
 def final_student(loop: Loop, folder: Path) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def final_student(loop: Loop, folder: Path) -> dict[str, Any]:
     """
     if loop.selection.distrusts():
         loop.watch.note("the final student is trained on seed examples and definitions alone")
-        return _saved(loop, folder, {ALONE: _alone(loop)}, ALONE)
+        doubt = doubtful(loop.ledger.rows(round=0))
+        return _saved(loop, folder, {ALONE: _alone(loop)}, ALONE) | {"doubt": doubt}
     if loop.task.loop.training == "sequential":
         return _saved(loop, folder, {}, _best(loop))
     examples, agreed = loop.training_set(), loop.selection.agreement()

@@ -19,6 +19,8 @@ from evokd.trust import agreement, doubtful
 
 Judge = Literal["gold dev", "teacher-made dev", "the seed examples"]
 SEEDS: Final = "the seed examples"
+ALONE: Final = "seeds and definitions"
+"""The final student that no text of the teacher had a part in; others have other names."""
 
 
 def selects_by_gold(task: Task, data: TaskData) -> bool:

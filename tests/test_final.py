@@ -95,8 +95,8 @@ def test_gold_dev_may_prefer_what_the_seeds_alone_teach(tmp_path: Path) -> None:
     grow(task, tmp_path / "run", ScriptedTeacher(), FakeLearner(task.names, spoil=small))
     learner = FakeLearner(task.names, spoil=small)
     record, _ = ended(task, tmp_path / "run", learner)
-    assert record["chosen"] == "seeds alone"
-    assert max(record["dev_macro_f1"], key=record["dev_macro_f1"].get) == "seeds alone"
+    assert record["chosen"] == "seeds and definitions"
+    assert max(record["dev_macro_f1"], key=record["dev_macro_f1"].get) == "seeds and definitions"
     assert record["trained_on"] == len(own(task))
 
 
@@ -104,7 +104,7 @@ def test_without_gold_dev_the_seeds_alone_are_not_tried(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task", loop=TWO)
     grow(task, tmp_path / "run", ScriptedTeacher())
     record, _ = ended(task, tmp_path / "run", FakeLearner(task.names))
-    assert "seeds alone" not in record["dev_macro_f1"]
+    assert "seeds and definitions" not in record["dev_macro_f1"]
 
 
 @pytest.mark.parametrize("training", ["cumulative", "sequential"])
@@ -115,7 +115,7 @@ def test_of_a_teacher_that_guesses_nothing_is_learned(training: str, tmp_path: P
     learner = FakeLearner(task.names)
     record, why = ended(task, tmp_path / "run", learner, notes)
     assert why == "the teacher hardly knows these labels"
-    assert record["chosen"] == "seeds alone"
+    assert record["chosen"] == "seeds and definitions"
     with reading(tmp_path / "run" / "run.db") as ledger:
         selection = Selection(task, load_data(task), ledger)
         assert ledger.labels("dev")
@@ -123,6 +123,7 @@ def test_of_a_teacher_that_guesses_nothing_is_learned(training: str, tmp_path: P
         assert selection.dev() == list(load_data(task).seed)
     [(_, texts)] = [entry for entry in learner.log if entry[0] == "fit"]
     assert set(texts) == set(own(task))
+    assert record["doubt"] in notes.told
     assert sum("does not know these labels" in note for note in notes.told) == 1
     assert "the final student is trained on seed examples and definitions alone" in notes.told
 
@@ -135,4 +136,4 @@ def test_a_guessing_teacher_is_asked_on_where_the_user_says_so_or_can_tell(
     grow(task, tmp_path / "run", Guessing())
     record, why = ended(task, tmp_path / "run", FakeLearner(task.names))
     assert why != "the teacher hardly knows these labels"
-    assert ("seeds alone" in record["dev_macro_f1"]) == ("dev" in changes)
+    assert ("seeds and definitions" in record["dev_macro_f1"]) == ("dev" in changes)
