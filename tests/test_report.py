@@ -286,11 +286,14 @@ def test_how_far_the_teacher_knows_each_label_is_told(tmp_path: Path) -> None:
 def test_a_teacher_that_taught_nothing_is_told(tmp_path: Path) -> None:
     task = make_task(LABELS, rounds=1)
     data = make_data(task, test=20)
-    before = cells(report_of(tmp_path, task, data), "play_music")
+    music = r"<bdi>play_music</bdi>"
+    before = cells(report_of(tmp_path, task, data), music)
     with closing(Ledger(tmp_path / "run.db")) as ledger:
         alone = {"chosen": ALONE, "dev_macro_f1": {ALONE: 1.0}, "trained_on": 27}
         ledger.finish_stage("final", alone | {"doubt": "only 3 of 90 texts"})
         write_report(tmp_path / "report.html", task, data, ledger)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Nothing of the teacher was trained on: only 3 of 90 texts." in words(html)
-    assert cells(html, "play_music").split()[-1] == "0" != before.split()[-1]
+    seeds, trained, _ = before.rsplit(" ", 2)[-3:]  # the last one is how far the teacher agrees
+    assert trained != "0"
+    assert cells(html, music).endswith(f"{seeds.split()[-1]} 0")
