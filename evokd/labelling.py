@@ -21,6 +21,9 @@ from evokd.likeness import Demonstrations
 from evokd.task import Task
 from evokd.teacher import Score, Scored
 
+DISAGREE = "labels disagree"
+"""Why a text has no answer that can be trusted: two readings of it differ."""
+
 Progress = Callable[[str, int], Callable[[], None]]
 """Called with a step and how often it will tick; returns what ticks."""
 
@@ -167,5 +170,5 @@ def _joined(
     return Labelled(
         label=names[int(mean.argmax())],
         soft=tuple(round(float(p), 6) for p in mean),
-        reason="" if agreed else "labels disagree",
+        reason="" if agreed else DISAGREE,
     )

@@ -25,6 +25,7 @@ from evokd.finished import gold_scores, meta_of, probabilities_of
 from evokd.gathering import known_texts, scores_of
 from evokd.holdout import write_gate_texts
 from evokd.kinds import Kind, kind_of
+from evokd.labelling import DISAGREE
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
 from evokd.loop import Loop
@@ -40,7 +41,7 @@ from evokd.teacher import open_teacher
 from evokd.watch import Watch, steps
 
 SHRINK_EPOCHS = 8
-UNSURE = ("labels disagree", "not the asked label", "round rolled back", NOISY)
+UNSURE = (DISAGREE, "not the asked label", "round rolled back", NOISY)
 """Why texts were dropped that a student may still be distilled on: only their label is in doubt."""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from evokd.examples import Example
 from evokd.kinds.entities import UNREAD
+from evokd.labelling import DISAGREE
 from evokd.lessons import TAUGHT
 from evokd.noise import NOISY
 from evokd.records import Row
@@ -99,9 +100,9 @@ def kappa(rows: Sequence[Row]) -> float:
     """Return Cohen's kappa of the labels that texts were written for and those they were given.
 
     How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all; 1
-    also where nothing was written for a label.
+    also where there is nothing to compare. Texts that it gave no label twice alike have none.
     """
-    asked = _asked_for(rows)
+    asked = _given(rows)
     agreed = sum(map(_agreed, asked))
     written = Counter(str(row.source) for row in asked)
     said = Counter(row.example.label for row in asked)
@@ -111,15 +112,20 @@ def kappa(rows: Sequence[Row]) -> float:
 
 
 def doubtful(rows: Sequence[Row]) -> str:
-    """Say so when a teacher denies most of what it wrote for a label; else ""."""
-    written = _asked_for(rows)
-    if len(written) < FEWEST or kappa(rows) > SLIGHT:
+    """Say so when a teacher denies nearly all of what it wrote for a label; else ""."""
+    asked = _given(rows)
+    if len(asked) < FEWEST or kappa(rows) > SLIGHT:
         return ""
     return (
-        f"only {sum(map(_agreed, written))} of the {len(written)} texts that the teacher wrote for"
-        " a label are of it by its own labels, hardly more than by chance: it does not know these"
+        f"only {sum(map(_agreed, asked))} of the {len(asked)} texts that the teacher wrote for a"
+        " label are of it by its own labels, hardly more than by chance: it does not know these"
         " labels; take a better one, or ask `evokd plan`"
     )
+
+
+def _given(rows: Sequence[Row]) -> list[Row]:
+    """Return the texts that were asked for as texts of a label, and have one."""
+    return [row for row in _asked_for(rows) if row.reason != DISAGREE]
 
 
 def _asked_for(rows: Sequence[Row]) -> list[Row]:

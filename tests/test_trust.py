@@ -128,6 +128,12 @@ def test_agreement_beyond_chance_is_the_libraries_kappa(pairs: list[tuple[str, s
         assert kappa(rows) == pytest.approx(cohen_kappa_score(asked, said))
 
 
+def test_what_has_no_label_says_nothing_of_labels() -> None:
+    rows = [row("alarm", "alarm"), row("music", "music"), row("alarm", "music")]
+    unsure = [row("music", "alarm", "labels disagree")] * 9
+    assert kappa(rows) == kappa([*rows, *unsure]) < 1
+
+
 def test_nothing_written_is_no_disagreement() -> None:
     assert kappa([]) == kappa([row("alarm", "alarm")]) == 1
 

@@ -12,7 +12,7 @@ from evokd import prompts
 from evokd.answers import names_in, read_labels, write_labels
 from evokd.calls import Calls, refused
 from evokd.examples import Example
-from evokd.labelling import Labelled, Progress, distribution, opinions
+from evokd.labelling import DISAGREE, Labelled, Progress, distribution, opinions
 from evokd.likeness import Demonstrations
 from evokd.prompts import YES_NO
 from evokd.records import Prediction
@@ -112,4 +112,4 @@ class Multilabel:
         given = [n for n, p in zip(self.task.names, mean, strict=True) if p >= HALF]
         agreed = ((one >= HALF) == (other >= HALF)).all()
         soft = tuple(round(float(p), 6) for p in mean)
-        return Labelled(write_labels(given), soft, "" if agreed else "labels disagree")
+        return Labelled(write_labels(given), soft, "" if agreed else DISAGREE)
