@@ -16,7 +16,7 @@ from evokd.lessons import Fitted
 from evokd.loop import Loop
 from evokd.seeds import derive
 from evokd.selection import ALONE
-from evokd.trust import counted, doubtful, hardly_known
+from evokd.trust import counted, hardly_known
 from evokd.watch import steps
 
 FINAL = "final"
@@ -32,15 +32,14 @@ def final_student(loop: Loop, folder: Path) -> dict[str, Any]:
 
     With `loop.training: sequential`, the paper's own, the best round's is the final one.
     """
-    if loop.selection.distrusts():
+    if doubt := loop.selection.doubt():
         loop.watch.note("the final student is trained on seed examples and definitions alone")
-        doubt = doubtful(loop.ledger.rows(round=0))
         return _saved(loop, folder, {ALONE: _alone(loop)}, ALONE) | {"doubt": doubt}
     if loop.task.loop.training == "sequential":
         return _saved(loop, folder, {}, _best(loop))
     examples, agreed = loop.training_set(), loop.selection.agreement()
-    if doubt := hardly_known(agreed):
-        loop.watch.note(doubt)
+    if unknown := hardly_known(agreed):
+        loop.watch.note(unknown)
     weights = counted(examples, loop.task.names, agreed) if agreed else loop.weights(examples)
     made = {FINAL: _trained(loop, examples, weights)}
     if loop.selection.by_gold and loop.ledger.labels("train"):

@@ -219,7 +219,7 @@ class Loop:
 
     def in_vain(self) -> str:
         """Say why the teacher is not worth asking any further; "" where it is."""
-        return "the teacher hardly knows these labels" if self.selection.distrusts() else ""
+        return "the teacher hardly knows these labels" if self.selection.doubt() else ""
 
     def is_dry(self, number: int) -> bool:
         """Say whether a round wrote nothing because its arm has nothing more to ask for."""

@@ -46,7 +46,7 @@ class Selection:
         """What decides, in words for reports."""
         if self.by_gold:
             return "gold dev"
-        held_out = self.ledger.labels("dev") and not self.distrusts()
+        held_out = self.ledger.labels("dev") and not self.doubt()
         return "teacher-made dev" if held_out else SEEDS
 
     def dev(self) -> list[Example]:
@@ -61,15 +61,15 @@ class Selection:
         """Return how far the teacher is trusted, label by label; {} where all count alike."""
         return agreement(self.ledger.rows()) if self._by_trust else {}
 
-    def distrusts(self) -> bool:
-        """Say whether the teacher's labels of its first texts are no better than chance.
+    def doubt(self) -> str:
+        """Say why the teacher is not to be trusted at all, by its labels of its first texts; or "".
 
-        It is then asked no further, and nothing of it trains the final student. False where the
-        user's dev file decides, which tells that better.
+        It is then asked no further, and nothing of it trains the final student. "" where the user's
+        dev file decides, which tells that better.
         """
         if self.by_gold or not self._by_trust:
-            return False
-        return bool(doubtful(self.ledger.rows(round=0)))
+            return ""
+        return doubtful(self.ledger.rows(round=0))
 
     @property
     def _by_trust(self) -> bool:

@@ -100,7 +100,8 @@ def kappa(rows: Sequence[Row]) -> float:
     """Return Cohen's kappa of the labels that texts were written for and those they were given.
 
     How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all; 1
-    also where there is nothing to compare. Texts that it gave no label twice alike have none.
+    also where there is nothing to compare. Texts that it gave no label twice alike have none. An
+    answer of several labels, or of entities, is no label's by chance.
     """
     asked = _given(rows)
     agreed = sum(map(_agreed, asked))
