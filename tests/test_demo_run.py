@@ -26,7 +26,7 @@ from serving.predictor import open_predictor
 
 SMALL = (
     "loop.rounds=1", "loop.cover=16", "loop.conversations=3", "loop.quota=1",
-    "selection.texts=4", "student.epochs=2", "student.final_epochs=3",
+    "selection.texts=4", "student.batch_size=8", "student.epochs=2", "student.final_epochs=3",
     "export.gate_texts=60", "export.latency_texts=10",
 )  # fmt: skip
 
