@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from evokd.doctor import Finding, good, warning, wrong
 from evokd.measured import Measured, Share
 from evokd.task import Task
+from evokd.trust import FEWEST, SLIGHT
 
 # What a student of its labels can still learn from; below, label noise is the ceiling. Whole
 # answers with several labels or entities are right more rarely than single labels.
@@ -14,6 +15,7 @@ AGREES = {"classification": 0.8, "multilabel": 0.6, "ner": 0.5}
 ABOVE_CHANCE = 0.2
 FEW = 10  # gold texts; that none of fewer is right may be bad luck
 SURE, PARSES, KEPT = 0.85, 0.7, 0.3
+MODERATE = 0.4  # Cohen's kappa from which on agreement is called moderate (Landis and Koch 1977)
 SLOW = 10.0  # tokens a second, written side by side
 
 
@@ -21,6 +23,8 @@ def judge(task: Task, measured: Measured) -> Iterator[Finding]:
     """Give what there is to say of a teacher, and what to do about it."""
     yield _gold(task, measured)
     yield _sure(task, measured)
+    if task.kind == "classification" and measured.own.of >= FEWEST:
+        yield _own(measured)
     yield _replies(task, measured)
     yield _kept(measured)
     yield _speed(measured)
@@ -70,6 +74,25 @@ def _sure(task: Task, measured: Measured) -> Finding:
         " other, a larger model, or fewer labels"
     )
     return warning("agreement", says, hint, **facts)
+
+
+def _own(measured: Measured) -> Finding:
+    share = measured.own
+    says = (
+        f"by its own labels {_counts(share)} texts are of the label that it wrote them for; kappa"
+        f" {measured.kappa:.2f}"
+    )
+    facts = {"hits": share.hits, "of": share.of, "kappa": measured.kappa}
+    if measured.kappa > MODERATE:
+        return good("own texts", says, **facts)
+    if measured.kappa > SLIGHT:
+        hint = "its labels are noisy: better definitions, more seed examples, a larger model"
+        return warning("own texts", says, hint, **facts)
+    hint = (
+        "hardly more than by chance: without gold dev texts a run trains on none of them; take a"
+        " larger model"
+    )
+    return wrong("own texts", says, hint, **facts)
 
 
 def _replies(task: Task, measured: Measured) -> Finding:

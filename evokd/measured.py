@@ -94,6 +94,8 @@ class Measured:
         confused: (right label, label given, how often), the most frequent first.
         cover, feedback: the two ways of writing, tried; see `Trial`.
         labelling: what it took to label the gold texts.
+        own: texts that are, by its own labels, of the label that it wrote them for.
+        kappa: how far that is beyond chance; see `evokd.trust`.
         fit: None when no student was timed.
     """
 
@@ -105,6 +107,8 @@ class Measured:
     feedback: Trial
     labelling: Cost
     fit: Fit | None = None
+    own: Share = Share(0, 0)
+    kappa: float = 1.0
 
     @property
     def parsed(self) -> Share:

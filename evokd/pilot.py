@@ -32,7 +32,7 @@ from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import Generate, Score, Scored, Teacher, Written
-from evokd.trust import was_labelled
+from evokd.trust import agreed_on, kappa, was_labelled
 from evokd.watch import Watch, steps
 from evokd.wording import Seen
 
@@ -89,6 +89,7 @@ class Pilot:
         self._label("warm up", [self.data.seed[0].text])
         # First: it tells the teacher's prior, without which a run labels what comes later.
         cover, rows = self._trial("cover", self._cover_plan())
+        own, beyond_chance = agreed_on(rows), kappa(rows)
         gold = self._gold()
         texts = [example.text for example in gold]
         labelled, labelling = self._timed("gold", lambda: self._label("gold", texts))
@@ -109,6 +110,8 @@ class Pilot:
             feedback=feedback,
             labelling=labelling,
             fit=self._fit(learner, rows) if learner else None,
+            own=own,
+            kappa=beyond_chance,
         )
 
     def _label(self, what: str, texts: Sequence[str]) -> Any:

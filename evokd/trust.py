@@ -14,6 +14,7 @@ from evokd.examples import Example
 from evokd.kinds.entities import UNREAD
 from evokd.labelling import DISAGREE
 from evokd.lessons import TAUGHT
+from evokd.measured import Share
 from evokd.noise import NOISY
 from evokd.records import Row
 
@@ -96,6 +97,12 @@ def hardly_known(agreed: Mapping[str, float]) -> str:
     )
 
 
+def agreed_on(rows: Sequence[Row]) -> Share:
+    """Return the texts that are of the label asked for, of those that were given one."""
+    asked = _given(rows)
+    return Share(sum(map(_agreed, asked)), len(asked))
+
+
 def kappa(rows: Sequence[Row]) -> float:
     """Return Cohen's kappa of the labels that texts were written for and those they were given.
 
@@ -103,22 +110,21 @@ def kappa(rows: Sequence[Row]) -> float:
     also where there is nothing to compare. Texts that it gave no label twice alike have none. An
     answer of several labels, or of entities, is no label's by chance.
     """
-    asked = _given(rows)
-    agreed = sum(map(_agreed, asked))
+    asked, agreed = _given(rows), agreed_on(rows)
     written = Counter(str(row.source) for row in asked)
     said = Counter(row.example.label for row in asked)
-    by_chance = sum(count * said[name] for name, count in written.items()) / max(1, len(asked))
-    most = len(asked) - by_chance
-    return (agreed - by_chance) / most if most else 1.0
+    by_chance = sum(count * said[name] for name, count in written.items()) / max(1, agreed.of)
+    most = agreed.of - by_chance
+    return (agreed.hits - by_chance) / most if most else 1.0
 
 
 def doubtful(rows: Sequence[Row]) -> str:
     """Say so when a teacher denies nearly all of what it wrote for a label; else ""."""
-    asked = _given(rows)
-    if len(asked) < FEWEST or kappa(rows) > SLIGHT:
+    agreed = agreed_on(rows)
+    if agreed.of < FEWEST or kappa(rows) > SLIGHT:
         return ""
     return (
-        f"only {sum(map(_agreed, asked))} of the {len(asked)} texts that the teacher wrote for a"
+        f"only {agreed.hits} of the {agreed.of} texts that the teacher wrote for a"
         " label are of it by its own labels, hardly more than by chance: it does not know these"
         " labels; take a better one, or ask `evokd plan`"
     )

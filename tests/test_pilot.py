@@ -102,6 +102,9 @@ def test_a_teacher_that_knows_is_right_on_all_gold_texts(tmp_path: Path) -> None
     assert measured.fit is None
     states = {f.topic: f.state for f in judge(task, measured)}
     assert states["labels"] == states["replies"] == states["texts"] == "good"
+    assert states["own texts"] == "good"  # a text in four is of another label, and it sees that
+    assert measured.own.of == measured.cover.labelled
+    assert measured.own.hits == measured.cover.kept
 
 
 def test_a_teacher_that_reads_only_the_order_is_found_out(tmp_path: Path) -> None:
@@ -308,6 +311,9 @@ def changed(**parts: Any) -> Measured:
         (changed(gold=Share(10, 50)), "labels", "wrong", "0.11 to 0.33", "larger model"),
         (changed(sure=Share(80, 100)), "agreement", "warning", "80 of 100", "position"),
         (changed(sure=Share(85, 100)), "agreement", "good", "85 of 100", ""),
+        (changed(own=Share(15, 20), kappa=0.7), "own texts", "good", "15 of 20 (0.75)", ""),
+        (changed(own=Share(9, 20), kappa=0.36), "own texts", "warning", "kappa 0.36", "noisy"),
+        (changed(own=Share(2, 20), kappa=0.05), "own texts", "wrong", "2 of 20", "none of them"),
         (
             changed(cover=Trial(9, Share(2, 9), 6, 6, 6, Cost(), Cost())),
             "replies", "warning", "10 of 17", "max_tokens",
