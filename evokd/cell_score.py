@@ -42,6 +42,7 @@ def scored(stages: Stages) -> dict[str, Any]:
         "curve": [[0, before], *curve],
         "kept": len(stages.ledger.rows(split="train")),
         "rounds": len(results) - 1,
+        "doubted": bool("doubt" in (stages.ledger.stage("final") or {})),
     }
 
 

@@ -150,7 +150,7 @@ def cell_task(
         changes["selection"]["patience"] = UNTIL_SPENT
         if ARMS[arm].teacher:  # one without makes `loop.rounds` of texts
             changes["loop"]["rounds"] = max(task.loop.rounds, UNTIL_SPENT)
-            if not ARMS[arm].checked:
+            if not ARMS[arm].checked and task.kind != "ner":  # entities are always asked for
                 changes["loop"] |= _large_rounds(task)
     if contest.shots is not None:
         changes["data"] = {"seed": _seed_file(out, seed)}

@@ -21,8 +21,8 @@ from evokd.task import Task
 WITHOUT = "static"
 """The arm that does without feedback what those of FEEDBACK do with it. Against any other arm more
 differs than feedback."""
-GRID = 60  # places along the tokens at which the runs of an arm are averaged
 UNEQUAL = 0.1  # share by which tokens may differ before the page says so
+ROUNDED = 1e-5  # what `averaged` may round off
 ALONE = "; with one run an arm it knows nothing of the chance between runs"
 MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1"}
 
@@ -54,7 +54,7 @@ def compared(
                 "high": found[other].high,
                 "verdict": found[other].verdict,
                 "says": sentence(first, other, found[other], measure),
-                "tokens_to_reach": reached(arms[first]["curve"], arms[other]["mean"]),
+                "tokens_to_reach": reached(arms[first]["curve"], arms[other]["mean"] - ROUNDED),
             }
             for other in others
         },
@@ -82,15 +82,23 @@ def sentence(first: str, other: str, found: Difference, measure: str) -> str:
     return f"{what} {found.verdict}: {says}"
 
 
+def whole_curve(cell: Mapping[str, Any]) -> list[list[float]]:
+    """Return a cell's curve with its final student, which stands where its last round does."""
+    return [*cell["curve"], [max(cell["tokens"], cell["curve"][-1][0]), cell["score"]]]
+
+
 def averaged(runs: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
-    """Return [tokens, mean, lowest, highest] of an arm's runs, between which lines are drawn.
+    """Return [tokens, mean, lowest, highest] of an arm's runs wherever one of them changes.
 
     Args:
-        runs: the curve of each run, as [tokens, score]; past its end a run keeps its last score.
+        runs: the curve of each run, as [tokens, score]. A run keeps a score until the next, for
+            between them it has no other student; past its end it keeps its last one.
     """
-    most = max(run[-1][0] for run in runs)
-    places = np.linspace(0, most, GRID + 1) if most else np.zeros(1)
-    scores = np.array([np.interp(places, *np.array(run).T) for run in runs])
+    steps = [np.array(run, dtype=np.float64) for run in runs]
+    places = np.unique(np.concatenate([run[:, 0] for run in steps]))
+    scores = np.array(
+        [run[np.searchsorted(run[:, 0], places, side="right") - 1, 1] for run in steps]
+    )
     columns = (places, scores.mean(axis=0), scores.min(axis=0), scores.max(axis=0))
     rows: list[list[float]] = np.column_stack(columns).round(5).tolist()
     return rows
@@ -138,8 +146,9 @@ def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tokens": statistics.fmean(cell["tokens"] for cell in cells),
         "kept": statistics.fmean(cell["kept"] for cell in cells),
         "rounds": statistics.fmean(cell["rounds"] for cell in cells),
+        "doubted": sum(cell.get("doubted", False) for cell in cells),
         "scores": scores,
-        "curve": averaged([cell["curve"] for cell in cells]),
+        "curve": averaged([whole_curve(cell) for cell in cells]),
     }
 
 
@@ -152,7 +161,13 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
         for arm, of in arms.items()
         if ARMS[arm].teacher and abs(of["tokens"] - arms[first]["tokens"]) > UNEQUAL * most
     ]
-    if first in FEEDBACK and arms[first]["rounds"] < 1:
+    for arm, of in arms.items():
+        if of["doubted"]:
+            made.append(
+                f"in {of['doubted']} of {of['seeds']} runs of {arm} the teacher hardly knew the"
+                " labels: its student is that of seeds and definitions there, whatever the arm"
+            )
+    if first in FEEDBACK and arms[first]["rounds"] < 1 and not arms[first]["doubted"]:
         made.append(f"the budget ended before {first} had any feedback: raise it")
     return made
 

@@ -89,11 +89,8 @@ def new_alone(task: Task, rows: Sequence[Row], number: int) -> list[Example]:
 def learned_weights(task: Task, learner: Learner, examples: Sequence[Example]) -> list[float]:
     """Return SunGen's weights of what the teacher wrote, 1 on average; the user's count as 1.
 
-    An answer is weighed against the other answers that occur, which entities do not repeat: of a
-    NER task all count alike.
+    An answer is weighed against the other answers that occur.
     """
-    if task.kind == "ner":
-        return [1.0] * len(examples)
     from evokd.sungen import learn_weights
 
     written = list({e.text: e for e in examples if e.origin in TAUGHT}.values())

@@ -106,7 +106,8 @@ class Task(Group):
     def _does_something(self) -> Task:
         """Layers and words are dropped where texts are sorted, and texts rejected of one label.
 
-        A yes or no has no like answers; training in sequence ends without a final training.
+        A yes or no has no like answers, and entities have none that repeat; training in sequence
+        ends without a final training.
         Feedback that asks for no texts is none.
         """
         if self.kind == "ner" and (self.student.layers or self.student.words):
@@ -117,6 +118,8 @@ class Task(Group):
             raise ValueError("method.demonstrations does not fit kind: multilabel")
         if self.method.noise != "none" and self.loop.training == "sequential":
             raise ValueError("method.noise does not fit loop.training: sequential")
+        if self.kind == "ner" and self.loop.arm == "sungen":
+            raise ValueError("loop.arm: sungen weighs labels, and does not fit kind: ner")
         if self.loop.arm in FEEDBACK and not self.loop.hard + self.loop.easy:
             raise ValueError(f"loop.hard and loop.easy: 0 does not fit loop.arm: {self.loop.arm}")
         return self

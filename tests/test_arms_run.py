@@ -67,8 +67,16 @@ def test_the_settings_name_exactly_the_arms() -> None:
     assert {part for arm in (*ARMS.values(), *INITS.values()) for part in arm.parts} == set(PARTS)
 
 
-@pytest.mark.parametrize("kind", KIND_NAMES)
-@pytest.mark.parametrize("arm", sorted(ARMS))
+FITTING = [(arm, kind) for arm in sorted(ARMS) for kind in KIND_NAMES]
+FITTING.remove(("sungen", "ner"))
+
+
+def test_weights_of_labels_do_not_fit_entities(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not fit kind: ner"):
+        grown(tmp_path, "ner", loop={"arm": "sungen"})
+
+
+@pytest.mark.parametrize(("arm", "kind"), FITTING)
 def test_every_arm_ends_with_texts_of_the_task(arm: str, kind: str, tmp_path: Path) -> None:
     made = grown(tmp_path, kind, loop={"arm": arm})
     assert [r["round"] for r in made.results] == list(range(1 if arm == "seed-only" else 3))

@@ -16,7 +16,7 @@ from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
 
 from evokd.cli.compare import _show
 from evokd.compare import Contest, cell_task, compare
-from evokd.comparison import averaged, reached, sentence, verdict
+from evokd.comparison import averaged, compared, reached, sentence, verdict, whole_curve
 from evokd.errors import InputError, TeacherError
 from evokd.ledger import reading
 from evokd.paired import Difference
@@ -378,15 +378,32 @@ def test_the_table_fits_a_terminal(
     assert record["says"] in said
 
 
-def test_curves_are_averaged_between_their_points_and_kept_past_their_ends() -> None:
+def test_curves_hold_a_score_until_the_next_student_and_past_their_ends() -> None:
     curve = averaged([[[0, 0.2], [100, 0.6]], [[0, 0.4], [50, 0.8]]])
-    tokens, mean, low, high = map(list, zip(*curve, strict=True))
-    half = tokens.index(50.0)
-    assert (tokens[0], tokens[-1]) == (0, 100)
-    assert (low[half], high[half]) == (pytest.approx(0.4), pytest.approx(0.8))
-    assert mean[-1] == pytest.approx(0.7)
-    assert reached(curve, 0.6) == 50
+    assert curve == [[0, 0.3, 0.2, 0.4], [50, 0.5, 0.2, 0.8], [100, 0.7, 0.6, 0.8]]
+    assert reached(curve, 0.5) == 50
+    assert reached(curve, 0.51) == 100, "between two students there is no third"
     assert reached(curve, 0.71) is None
+
+
+def test_the_final_student_ends_a_curve() -> None:
+    cell = {"curve": [[0, 0.2], [40, 0.5]], "tokens": 40, "score": 0.9}
+    assert averaged([whole_curve(cell)]) == [[0, 0.2, 0.2, 0.2], [40, 0.9, 0.9, 0.9]]
+    assert averaged([whole_curve({"curve": [[0, 0.2]], "tokens": 0, "score": 0.4})]) == [
+        [0, 0.4, 0.4, 0.4]
+    ]
+
+
+def test_a_distrusted_teacher_is_told_of() -> None:
+    cell = {"on": "test", "measure": "accuracy", "score": 0.5, "counts": [[1, 1], [0, 1]],
+            "tokens": 9, "curve": [[0, 0.1]], "kept": 3, "rounds": 0}  # fmt: skip
+    told = compared({"evokd": [cell | {"doubted": True}], "static": [cell]}, tokens=99, shots=None)[
+        "warnings"
+    ]
+    assert told == [
+        "in 1 of 1 runs of evokd the teacher hardly knew the labels: its student is that of seeds"
+        " and definitions there, whatever the arm"
+    ]
 
 
 def test_a_cell_differs_in_arm_and_seed_alone(tmp_path: Path) -> None:
@@ -413,4 +430,8 @@ def test_an_arm_without_checked_labels_spends_a_budget_in_large_rounds(tmp_path:
 
     labels = len(task.names)
     assert loop_of("auggpt", 900) == loop_of("sungen", 900) == (320, 80 * labels)
+    tagging = task.model_copy(update={"kind": "ner"})
+    made = cell_task(tagging, Contest(("zerogen",), tokens=9), arm="zerogen", seed=1, data=data,
+                     out=tmp_path)  # fmt: skip
+    assert made.loop.cover == 40, "its entities are asked for"
     assert loop_of("auggpt", None) == loop_of("evokd", 900) == loop_of("eda", 900) == (40, 8)

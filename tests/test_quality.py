@@ -151,9 +151,11 @@ def test_a_pool_counts_the_labelled_texts_to_a_share_of_full_data(tmp_path: Path
     made.add("t", "pool", 1, cell(0.9, 1) | {"labelled": [[0, 0.5], [60, 0.855], [120, 0.9]]})
     made.add("t", "pool-random", 1, cell(0.9, 2) | {"labelled": [[0, 0.5], [120, 0.8]]})
     arms = made.table()["t"]["arms"]
-    assert arms["pool"]["labelled"] == 60
-    assert arms["pool-random"]["labelled"] is None
-    assert "95 % of full data: pool 60, pool-random never." in in_words(made.table())
+    assert arms["pool"]["labelled"] == {"95%": 60, "97%": 120, "98%": 120, "99%": 120}
+    assert arms["pool-random"]["labelled"]["95%"] is None
+    told = in_words(made.table())
+    assert "| pool | 60 | 120 | 120 | 120 |" in told
+    assert "| pool-random | never | never | never | never |" in told
 
 
 def test_the_words_have_a_row_an_arm_from_best_to_worst(cells: Cells) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from evokd.comparison import averaged, reached
+from evokd.comparison import ROUNDED, averaged, reached, whole_curve
 from evokd.errors import InputError
 from evokd.paired import METHOD, Difference, differences
 
 FULL = "full"
-ENOUGH = 0.95  # share of full data's score up to which labelled texts of a pool are counted
+# Shares of full data's score up to which labelled texts of a pool are counted.
+ENOUGH = (0.95, 0.97, 0.98, 0.99)
 
 
 class Cells:
@@ -85,16 +86,18 @@ class Cells:
 def summed(cells: Mapping[int, Any], full: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return mean, deviation, seeds, tokens and share of full data of an arm's cells.
 
-    Of a pool also how many texts were labelled when the mean curve first was at ENOUGH of full
-    data, or None when it never was.
+    Of a pool also how many texts were labelled when the mean curve first was at each share of
+    ENOUGH of full data, or None when it never was.
     """
     scores = [cell["score"] for cell in cells.values()]
     groups = {name for cell in cells.values() for name in cell["groups"]}
     mean = statistics.fmean(scores)
     curves = [cell["labelled"] for cell in cells.values() if "labelled" in cell]
-    pool = (
-        {"labelled": reached(averaged(curves), ENOUGH * full["score"])} if curves and full else {}
-    )
+    pool = {}
+    if curves and full:
+        mean_curve = averaged(curves)
+        needed = {f"{s:.0%}": reached(mean_curve, s * full["score"] - ROUNDED) for s in ENOUGH}
+        pool = {"labelled": needed}
     return {
         **pool,
         "mean": mean,
@@ -137,7 +140,7 @@ def _told(
     mean = statistics.fmean(cell["score"] for cell in two)
     left = full["score"] - mean if full else 0.0
     tokens = statistics.fmean(cell["tokens"] for cell in two)
-    needed = reached(averaged([cell["curve"] for cell in one]), mean)
+    needed = reached(averaged([whole_curve(cell) for cell in one]), mean - ROUNDED)
     return {
         "diff": found.diff,
         "low": found.low,

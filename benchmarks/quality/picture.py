@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.variants import VARIANTS
-from evokd.comparison import averaged
+from evokd.comparison import averaged, whole_curve
 from evokd.figures import Mark, chart
 
 COLOURS = ("#0072b2", "#c8500a", "#00775a", "#8e3f73", "#8a6d00", "#3b7f9e", "#6b6b6b", "#a3003b")
@@ -42,7 +42,7 @@ def picture(task: str, arms: Mapping[str, Mapping[int, Any]], full: float | None
     marks = {
         (arm, str(number)): [
             Mark(round(tokens), mean, arm)
-            for tokens, mean, *_ in averaged([cell["curve"] for cell in of.values()])
+            for tokens, mean, *_ in averaged([whole_curve(cell) for cell in of.values()])
         ]
         for number, (arm, of) in enumerate(arms.items())
         if any(cell["tokens"] for cell in of.values())

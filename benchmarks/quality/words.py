@@ -48,8 +48,13 @@ def _pool(arms: list[tuple[str, Any]]) -> str:
     counted = [(arm, of["labelled"]) for arm, of in arms if "labelled" in of]
     if not counted:
         return ""
-    told = ", ".join(f"{arm} {'never' if n is None else n}" for arm, n in counted)
-    return f"\nTexts labelled up to 95 % of full data: {told}.\n"
+    shares = list(counted[0][1])
+    rows = "".join(
+        f"| {arm} | {' | '.join('never' if n is None else str(n) for n in needed.values())} |\n"
+        for arm, needed in counted
+    )
+    head = f"| texts labelled up to | {' | '.join(shares)} |\n|---|{'---:|' * len(shares)}\n"
+    return f"\nOf full data:\n\n{head}{rows}"
 
 
 def _figure(value: float | None) -> str:
