@@ -7,9 +7,11 @@ mean of the two distributions is the soft target.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +70,12 @@ def label_requests(
     ]
 
 
+def question_of(task: Task) -> str:
+    """Return a fingerprint of what a teacher is asked about any text, in every label order."""
+    asked = [asdict(one) for order in opinions(task) for one in label_requests(task, [""], order)]
+    return hashlib.blake2b(json.dumps(asked).encode("ascii"), digest_size=16).hexdigest()
+
+
 def label_texts(
     task: Task,
     calls: Calls,
@@ -120,11 +128,12 @@ def _priors(
     by_text: Sequence[Sequence[_Heard | None]],
     asked_for: Sequence[str | None],
 ) -> Sequence[Sequence[float] | None]:
-    """Return the prior of every order: the run's, or that of these texts, then the run's too."""
+    """Return the prior of every order: the ledger's, or that of these texts, then recorded."""
     unknown = [None] * len(opinions(task))
     if not task.method.calibrate:
         return unknown
-    if (known := prior.recorded(calls.ledger)) is not None:
+    question = question_of(task)
+    if (known := prior.recorded(calls.ledger, question)) is not None:
         return known
     if not any(asked_for):
         return unknown
@@ -133,7 +142,7 @@ def _priors(
     made = [one for one in found if one is not None]
     if len(made) < len(found):
         return unknown
-    prior.record(calls.ledger, made)
+    prior.record(calls.ledger, made, question=question)
     return made
 
 

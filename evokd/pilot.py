@@ -2,7 +2,8 @@
 
 It labels what gold there is (seed and dev, never test), writes a little of what a run would have
 it write, and labels that. All by the loop's own functions, through `Calls`, so that a second pilot
-in the same ledger asks nothing again; what it took is kept there too. `evokd.fitness` judges what
+in the same ledger asks nothing again; what it took is kept there too. One of a changed task asks
+what is new, and takes over only what the change leaves as it was. `evokd.fitness` judges what
 is measured, `evokd.forecast` makes of it what a run will take.
 """
 
@@ -67,6 +68,10 @@ class Counted(Calls):
         """See `Calls`."""
         return self._counted(super().score(scope, requests, on_call))
 
+    def check_teacher(self) -> None:
+        """Open the model, and refuse one that the recorded calls are not of."""
+        _ = self.teacher
+
     def _counted(self, replies: list[Reply]) -> list[Reply]:
         for reply in replies:
             self.given += Cost(1, reply.tokens_in, reply.tokens_out, reply.decoded)
@@ -85,8 +90,7 @@ class Pilot:
 
     def measure(self, learner: Learner | None = None) -> Measured:
         """Try the teacher, and the training of a student where there is a learner for it."""
-        # Opening a model takes time that belongs to no step.
-        self._label("warm up", [self.data.seed[0].text])
+        self._meet()
         # First: it tells the teacher's prior, without which a run labels what comes later.
         cover, rows = self._trial("cover", self._cover_plan())
         own, beyond_chance = agreed_on(rows), kappa(rows)
@@ -113,6 +117,19 @@ class Pilot:
             own=own,
             kappa=beyond_chance,
         )
+
+    def _meet(self) -> None:
+        """Ask something first: opening a model takes time that belongs to no step.
+
+        Raises:
+            TeacherError: when the ledger holds the pilot of another model, of which none of the
+                calls would be made again, so that nobody would notice.
+        """
+        ledger, model = self.calls.ledger, self.task.teacher.model
+        if ledger.meta("pilot teacher") not in (None, model):
+            self.calls.check_teacher()
+        self._label("warm up", [self.data.seed[0].text])
+        ledger.set_meta("pilot teacher", model)
 
     def _label(self, what: str, texts: Sequence[str]) -> Any:
         kind = kind_of(self.task)
@@ -193,10 +210,12 @@ class Pilot:
         return result, replace(took, seconds=took.calls * (ledger.meta(name) or 0.0))
 
     def _fit(self, learner: Learner, rows: Sequence[Row]) -> Fit:
-        """Train a student on a little, and time it; the time is kept with its settings."""
-        ledger, settings = self.calls.ledger, self.task.student.model_dump(mode="json")
+        """Train a student on a little, and time it; the time is kept with what it depends on."""
+        ledger, student = self.calls.ledger, self.task.student.model_dump(mode="json")
+        # The labels too: what texts they get says how long these are.
+        about = {name: getattr(self.task, name) for name in ("kind", "domain", "labels")}
         known = ledger.meta("cost of training")
-        if known and known["settings"] == settings:
+        if known and known.get("of") == student | about:
             return Fit(**known["fit"])
         kept = [replace(r.example, origin="pilot") for r in rows if r.split]
         examples = (kept + list(self.data.seed) * FITTED)[:FITTED]
@@ -214,7 +233,7 @@ class Pilot:
         step = median(b - a for a, b in pairwise(ends)) if len(ends) > 1 else 0.0
         answer = step / (BACKWARD * self.task.student.batch_size)
         fit = Fit(max(0.0, ends[0] - began - step), step, answer)
-        ledger.set_meta("cost of training", {"settings": settings, "fit": asdict(fit)})
+        ledger.set_meta("cost of training", {"of": student | about, "fit": asdict(fit)})
         return fit
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evokd.ledger import Ledger
 
 STAGE = "label prior"
-"""The stage of a run under which its prior is recorded: a list a label order."""
+"""The stage under which a ledger keeps its prior: `question` and `priors`, a list a label order."""
 BELOW = 0.99  # of the best label that was worked out: the most that a bound may come to
 
 
@@ -64,12 +64,22 @@ def without(
     return scaled
 
 
-def recorded(ledger: Ledger) -> list[list[float]] | None:
-    """Return the prior of every label order of a run; None before there is one."""
-    found: list[list[float]] | None = ledger.stage(STAGE)
-    return found
+def recorded(ledger: Ledger, question: str | None = None) -> list[list[float]] | None:
+    """Return the prior of every label order; None before there is one.
+
+    Args:
+        question: a fingerprint of what the teacher is asked; a prior under another one counts as
+            none. None takes whichever is there: a run has one question, and so one prior.
+    """
+    found = ledger.stage(STAGE)
+    if isinstance(found, list):  # an older ledger names no question; a pilot's may be another
+        found = {"question": question, "priors": found} if ledger.meta("run") else None
+    if found is None or question not in (None, found["question"]):
+        return None
+    priors: list[list[float]] = found["priors"]
+    return priors
 
 
-def record(ledger: Ledger, priors: Sequence[Sequence[float]]) -> None:
-    """Record the prior of every label order; it holds to the end of the run."""
-    ledger.finish_stage(STAGE, priors)
+def record(ledger: Ledger, priors: Sequence[Sequence[float]], *, question: str) -> None:
+    """Record the prior of every label order; it holds as long as the question is the same."""
+    ledger.finish_stage(STAGE, {"question": question, "priors": priors})

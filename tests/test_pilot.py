@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from evokd.cli import app
+from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.fitness import judge
 from evokd.forecast import LEAST_STEPS, Forecast, forecast
 from evokd.ledger import Ledger
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.pilot import MOST_DEV, Counted, Pilot
-from evokd.task import Task, load_data, load_task
+from evokd.settings import MethodSettings
+from evokd.task import Task, TaskData, load_data, load_task
 from evokd.teacher import Generate, Score, Scored
 from evokd.watch import Silent
 
@@ -229,6 +232,52 @@ def test_a_second_pilot_asks_nothing_and_finds_the_same(tmp_path: Path) -> None:
     assert again == first
     longer = make_task(tmp_path, dev=2, loop={"rounds": 9})
     assert pilot(tmp_path, longer, None, FakeLearner(task.names, fail_at=0)) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {name: "texts of this sort" for name in LABELS}},
+        {"labels": {name: "" for name in LABELS if name != "alarm"}},
+        {"domain": "letters"},
+        {"method": MethodSettings(second_opinion=False)},
+    ],
+)
+def test_a_pilot_of_a_changed_task_finds_what_a_new_one_would(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    task = make_task(tmp_path, dev=4)
+    other = task.model_copy(update=change)
+    all_, kept = load_data(task), {}
+    for part in ("seed", "dev"):
+        kept[part] = tuple(e for e in getattr(all_, part) if e.label in other.labels)
+    mine = all_.model_copy(update=kept)
+
+    def found(name: str, *pilots: tuple[Task, TaskData]) -> Measured:
+        ledger = Ledger(tmp_path / name)
+        for one, data in pilots:
+            calls = Counted(ledger, lambda: ScriptedTeacher(faulty=0))
+            measured = Pilot(one, data, calls, Silent(), ticks()).measure()
+        ledger.close()
+        return replace(measured, cover=FINE.cover, feedback=FINE.feedback, labelling=Cost())
+
+    assert found("used.db", (task, all_), (other, mine)) == found("new.db", (other, mine))
+
+
+def test_a_pilot_of_another_teacher_is_refused_although_no_call_is_lacking(tmp_path: Path) -> None:
+    pilot(tmp_path, make_task(tmp_path), ScriptedTeacher())
+    moved = make_task(tmp_path, teacher={"model": "http://127.0.0.1:1/v1"})
+    with pytest.raises(TeacherError, match="another model"):
+        pilot(tmp_path, moved, ScriptedTeacher(fingerprint="another"))
+    # The same model under another name goes on.
+    assert pilot(tmp_path, moved, ScriptedTeacher()) == pilot(tmp_path, moved, None)
+
+
+def test_a_training_is_timed_anew_for_other_labels(tmp_path: Path) -> None:
+    task, learner = make_task(tmp_path), Slow(LABELS)
+    for domain in ("a", "a", "b"):
+        pilot(tmp_path, task.model_copy(update={"domain": domain}), ScriptedTeacher(), learner)
+    assert len(learner.log) == 2
 
 
 def test_what_a_step_took_is_whole_where_only_a_part_was_made_anew(tmp_path: Path) -> None:

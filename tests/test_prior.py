@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd.calls import Calls
-from evokd.labelling import Labelled, label_texts
+from evokd.labelling import Labelled, label_texts, question_of
 from evokd.ledger import Ledger
 from evokd.prior import prior_of, recorded, without
+from evokd.settings import MethodSettings
 from evokd.task import Task
 from evokd.teacher import Score, Scored
 from evokd.watch import Silent
@@ -73,6 +75,50 @@ def test_later_texts_of_no_known_label_are_freed_of_it_too(tmp_path: Path, ledge
     later = label(task, ledger, [(f"{word} again {n}", None) for n in range(5)], "round 1")
     assert {item.label for item in later} == {"weather"}
     assert recorded(ledger) == known
+
+
+REWORDED = dict.fromkeys(LABELS, "other words")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": REWORDED},
+        {"labels": {name: "" for name in LABELS if name != "alarm"}},
+        {"labels": dict.fromkeys(reversed(LABELS), "")},
+        {"domain": "letters"},
+        {"method": MethodSettings(second_opinion=False)},
+    ],
+)
+def test_another_question_has_another_prior(
+    change: dict[str, Any], tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(tmp_path / "task")
+    label(task, ledger, TEXTS)
+    other = task.model_copy(update=change)
+    pairs = [pair for pair in TEXTS if pair[1] in other.labels]
+    for name, liking in {"weather": 3.0, "music": 0.0}.items():
+        monkeypatch.setitem(FAVOURITE, name, liking)
+    said = label(other, ledger, pairs)
+    assert [item.label for item in said] == [name for _, name in pairs]
+    assert recorded(ledger, question_of(task)) is None
+    assert recorded(ledger) == recorded(ledger, question_of(other))
+
+
+def test_what_is_not_asked_changes_no_prior(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "a")
+    more = make_task(tmp_path / "b", dev=2, loop={"rounds": 7}, teacher={"temperature": 0.1})
+    assert question_of(task) == question_of(more)
+
+
+def test_a_prior_of_an_older_run_holds_and_one_of_an_older_pilot_does_not(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    question, old = question_of(make_task(tmp_path / "task")), [[0.2, 0.3, 0.5]] * 2
+    ledger.finish_stage("label prior", old)
+    assert recorded(ledger, question) is None
+    ledger.set_meta("run", {"settings": {}})
+    assert recorded(ledger, question) == recorded(ledger) == old
 
 
 def test_one_label_that_nothing_was_written_for_leaves_all_as_it_is(
