@@ -144,10 +144,15 @@ class Pilot:
         return chosen
 
     def _cover_plan(self) -> dict[str, Any]:
-        """Plan as many conversations as are decoded side by side, one label after the other."""
+        """Plan as many conversations as are decoded side by side, and one a label at least.
+
+        Without a text of most labels there is no prior to take out of the teacher's answers (see
+        `evokd.prior`): the pilot would try a worse teacher than the run has.
+        """
         planner = Planner(self.task, self.data, self.calls.ledger, 0, (), lambda texts: ())
         plan = planner.plan(("cover",))
-        wide = min(self.task.teacher.side_by_side, sum(plan["cover"].values()))
+        wide = max(self.task.teacher.side_by_side, len(self.task.names))
+        wide = min(wide, sum(plan["cover"].values()))
         shares = Counter(self.task.names[i % len(self.task.names)] for i in range(wide))
         return {**plan, "cover": dict(shares)}
 

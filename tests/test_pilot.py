@@ -20,9 +20,10 @@ from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.fitness import judge
 from evokd.forecast import LEAST_STEPS, Forecast, forecast
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.pilot import MOST_DEV, Counted, Pilot
+from evokd.prior import recorded
 from evokd.settings import MethodSettings
 from evokd.task import Task, TaskData, load_data, load_task
 from evokd.teacher import Generate, Score, Scored
@@ -232,6 +233,20 @@ def test_a_second_pilot_asks_nothing_and_finds_the_same(tmp_path: Path) -> None:
     assert again == first
     longer = make_task(tmp_path, dev=2, loop={"rounds": 9})
     assert pilot(tmp_path, longer, None, FakeLearner(task.names, fail_at=0)) == first
+
+
+def test_every_label_is_tried_however_few_conversations_are_side_by_side(tmp_path: Path) -> None:
+    """Else the run takes the teacher's favourites out of its labels, and the pilot does not."""
+    task = make_task(tmp_path, teacher={"sequences": 2})
+    measured = pilot(tmp_path, task, Knows(faulty=0))
+    assert measured.cover.conversations == 3
+    with reading(tmp_path / "plan.db") as ledger:
+        asked = "".join(str(c.request["messages"]) for c in ledger.calls("pilot cover/cover"))
+        assert recorded(ledger) is not None
+    assert all(f"new texts of the class {name}" in asked for name in LABELS)
+    # The run's 2 conversations a label, and one for its dev texts.
+    calls = (measured.cover.writing + measured.cover.labelling).calls
+    assert forecast(task, load_data(task), measured).parts[0].cost.calls == 3 * calls
 
 
 @pytest.mark.parametrize(
