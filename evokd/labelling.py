@@ -139,11 +139,11 @@ def _priors(
         return unknown
     said = [[one and one.probabilities for one in order] for order in zip(*by_text, strict=True)]
     found = [prior.prior_of(order, asked_for, task.names) for order in said]
-    made = [one for one in found if one is not None]
-    if len(made) < len(found):
-        return unknown
-    prior.record(calls.ledger, made, question=question)
-    return made
+    known = [one for one in found if one is not None] if None not in found else None
+    # The last order's: what a budget cuts off is cut off there first.
+    missing = prior.lacking(said[-1], asked_for, task.names)
+    prior.record(calls.ledger, known, question=question, missing=missing)
+    return known or unknown
 
 
 def distribution(scored: Scored, order: Sequence[str], names: Sequence[str]) -> np.ndarray:

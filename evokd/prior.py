@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from evokd.ledger import Ledger
 
 STAGE = "label prior"
-"""The stage under which a ledger keeps its prior: `question` and `priors`, a list a label order."""
+"""The stage under which a ledger keeps its prior: `question`, `priors` (a list a label order, or
+None), and the labels `missing` a text to tell it by."""
+NAMED = 5  # labels that a line names
 BELOW = 0.99  # of the best label that was worked out: the most that a bound may come to
 
 
@@ -27,6 +29,9 @@ def prior_of(
 ) -> list[float] | None:
     """Return a teacher's mean probability of every label, each label's texts counting alike.
 
+    A label without texts counts as the others do (their geometric mean, for it is divided by), or,
+    where that is more, as what was said of it on their texts: it is low there as none is of it.
+
     Args:
         said: for every text its probabilities [labels], in the order of `names`; None where none
             were told.
@@ -34,17 +39,24 @@ def prior_of(
 
     Returns:
         Values that sum to 1, none of them zero: a text is added to each label's mean that says
-        nothing. None when a label has no text, for then the mean says what was asked.
+        nothing. None when fewer than two labels have a text, or fewer than half of them: then the
+        mean says what was asked.
     """
     by_label: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for given, label in zip(said, asked_for, strict=True):
         if given is not None and label in by_label:
             by_label[label].append(given)
-    if not all(by_label.values()):
+    has = np.array([bool(given) for given in by_label.values()])
+    if has.sum() < max(2, len(names) / 2):
         return None
     flat = np.full(len(names), 1 / len(names))
-    means = [np.mean([*given, flat], axis=0) for given in by_label.values()]
-    return [float(p) for p in np.mean(means, axis=0)]
+    means = [np.mean([*given, flat], axis=0) for given in by_label.values() if given]
+    prior = np.mean(means, axis=0)
+    if not has.all():
+        typical = np.exp(np.log(prior[has]).mean())
+        prior[~has] = np.maximum(prior[~has], typical)
+        prior /= prior.sum()
+    return [float(p) for p in prior]
 
 
 def without(
@@ -64,6 +76,14 @@ def without(
     return scaled
 
 
+def lacking(
+    said: Sequence[object], asked_for: Sequence[str | None], names: Sequence[str]
+) -> list[str]:
+    """Return the labels of which `prior_of` has no text."""
+    has = {label for given, label in zip(said, asked_for, strict=True) if given is not None}
+    return [name for name in names if name not in has]
+
+
 def recorded(ledger: Ledger, question: str | None = None) -> list[list[float]] | None:
     """Return the prior of every label order; None before there is one.
 
@@ -71,15 +91,45 @@ def recorded(ledger: Ledger, question: str | None = None) -> list[list[float]] |
         question: a fingerprint of what the teacher is asked; a prior under another one counts as
             none. None takes whichever is there: a run has one question, and so one prior.
     """
+    priors: list[list[float]] | None = _found(ledger, question).get("priors")
+    return priors
+
+
+def record(
+    ledger: Ledger,
+    priors: Sequence[Sequence[float]] | None,
+    *,
+    question: str,
+    missing: Sequence[str] = (),
+) -> None:
+    """Record the prior of every label order; it holds as long as the question is the same.
+
+    Args:
+        priors: None where too few labels had texts; the next texts may tell it.
+        missing: the labels that had none.
+    """
+    ledger.finish_stage(STAGE, {"question": question, "priors": priors, "missing": missing})
+
+
+def told(ledger: Ledger, question: str) -> str:
+    """Say of which labels there was no text to tell the prior by; "" where each had some."""
+    found = _found(ledger, question)
+    names = found.get("missing", ())
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    so = "is told by the other labels' texts alone" if found["priors"] else "stays in its labels"
+    return (
+        f"no text to label was written of {', '.join(names[:NAMED])}{more}: what the teacher says"
+        f" whatever the text (method.calibrate) {so}"
+    )
+
+
+def _found(ledger: Ledger, question: str | None) -> dict[str, Any]:
     found = ledger.stage(STAGE)
     if isinstance(found, list):  # an older ledger names no question; a pilot's may be another
         found = {"question": question, "priors": found} if ledger.meta("run") else None
     if found is None or question not in (None, found["question"]):
-        return None
-    priors: list[list[float]] = found["priors"]
-    return priors
-
-
-def record(ledger: Ledger, priors: Sequence[Sequence[float]], *, question: str) -> None:
-    """Record the prior of every label order; it holds as long as the question is the same."""
-    ledger.finish_stage(STAGE, {"question": question, "priors": priors})
+        return {}
+    of_it: dict[str, Any] = found
+    return of_it

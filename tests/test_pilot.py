@@ -249,6 +249,32 @@ def test_every_label_is_tried_however_few_conversations_are_side_by_side(tmp_pat
     assert forecast(task, load_data(task), measured).parts[0].cost.calls == 3 * calls
 
 
+def test_labels_that_nothing_was_written_of_are_told(tmp_path: Path) -> None:
+    class Skips(Knows):
+        """Writes nothing of one label."""
+
+        def _text(self, asked: str, rng: Any, number: int) -> str:
+            return "" if "of the class alarm" in asked else super()._text(asked, rng, number)
+
+    class Notes(Silent):
+        """Keeps what it is told."""
+
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.told.append(text)
+
+    task = make_task(tmp_path)
+    for teacher, count in ((Knows(faulty=0), 0), (Skips(faulty=0), 1)):
+        watch, ledger = Notes(), Ledger(tmp_path / f"{count}.db")
+        calls = Counted(ledger, lambda it=teacher: it)
+        Pilot(task, load_data(task), calls, watch, ticks()).measure()
+        ledger.close()
+        assert len(watch.told) == count, watch.told
+    assert "written of alarm:" in watch.told[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [

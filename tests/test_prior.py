@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evokd.calls import Calls
 from evokd.labelling import Labelled, label_texts, question_of
 from evokd.ledger import Ledger
-from evokd.prior import prior_of, recorded, without
+from evokd.prior import prior_of, recorded, told, without
 from evokd.settings import MethodSettings
 from evokd.task import Task
 from evokd.teacher import Score, Scored
@@ -121,13 +121,41 @@ def test_a_prior_of_an_older_run_holds_and_one_of_an_older_pilot_does_not(
     assert recorded(ledger, question) == recorded(ledger) == old
 
 
-def test_one_label_that_nothing_was_written_for_leaves_all_as_it_is(
-    tmp_path: Path, ledger: Ledger
+@pytest.mark.parametrize("missing", LABELS)
+def test_a_label_without_texts_leaves_the_favourite_no_more_than_its_own(
+    missing: str, tmp_path: Path, ledger: Ledger
 ) -> None:
+    """Nor is it given what it is not: little was said of it because nothing was of it."""
     task = make_task(tmp_path / "task")
-    said = label(task, ledger, [pair for pair in TEXTS if pair[1] != "alarm"])
+    said = label(task, ledger, [pair for pair in TEXTS if pair[1] != missing])
+    assert [item.label for item in said] == [name for _, name in TEXTS if name != missing]
+    later = label(task, ledger, [(f"{text} again", None) for text, _ in TEXTS], "round 1")
+    right = [item.label == name for item, (_, name) in zip(later, TEXTS, strict=True)]
+    assert np.mean(right) > 0.6
+    note = told(ledger, question_of(task))
+    assert f"written of {missing}:" in note
+    assert "by the other labels' texts alone" in note
+
+
+def test_texts_of_one_label_tell_no_prior_until_others_come(tmp_path: Path, ledger: Ledger) -> None:
+    task = make_task(tmp_path / "task")
+    said = label(task, ledger, [pair for pair in TEXTS if pair[1] == "weather"])
     assert {item.label for item in said} == {"music"}
     assert recorded(ledger) is None
+    assert told(ledger, question_of(task)).endswith("(method.calibrate) stays in its labels")
+    assert "written of alarm, music:" in told(ledger, question_of(task))
+    label(task, ledger, TEXTS)
+    assert recorded(ledger) is not None
+    assert told(ledger, question_of(task)) == ""
+
+
+@pytest.mark.parametrize(("count", "least"), [(2, 2), (3, 2), (5, 3), (6, 3)])
+def test_half_of_the_labels_are_enough_and_two(count: int, least: int) -> None:
+    names = [f"label {n}" for n in range(count)]
+    for some in range(count + 1):
+        found = prior_of(list(np.eye(count)[:some]), names[:some], names)
+        # One who knows has no favourites, also where nothing was of a label.
+        assert found == (pytest.approx([1 / count] * count) if some >= least else None)
 
 
 def test_every_order_has_a_prior_of_its_own(tmp_path: Path, ledger: Ledger) -> None:
