@@ -85,6 +85,17 @@ def confident(
     return made
 
 
+def borderline(tested: Sequence[tuple[Row, Prediction]], most: int, kind: Kind) -> list[Group]:
+    """Return at most `most` groups of the right answers that it was least sure of, and no mistakes.
+
+    For a batch without mistakes. They are dealt out in turn, as in `confident`.
+    """
+    right, _ = _parted(tested, kind)
+    near = _by_margin(right, right)
+    count = min(most, -(-len(near) // SHOW_WRONG))
+    return [Group(tuple(near[n::count][:SHOW_WRONG]), ()) for n in range(count)]
+
+
 def report(
     per_label: Mapping[str, Mapping[str, float]],
     tested: Sequence[tuple[Row, Prediction]],
@@ -132,8 +143,12 @@ def _nearest_right(
     right: Mapping[str, list[tuple[float, Seen]]], labels: Iterable[str]
 ) -> tuple[Seen, ...]:
     """Return the right answers that it was least sure of: they lie nearest to the border."""
+    return tuple(_by_margin(right, labels)[:SHOW_RIGHT])
+
+
+def _by_margin(right: Mapping[str, list[tuple[float, Seen]]], labels: Iterable[str]) -> list[Seen]:
     near = sorted((entry for label in labels for entry in right.get(label, ())), key=_first)
-    return tuple(seen for _, seen in list(dict.fromkeys(near))[:SHOW_RIGHT])
+    return [seen for _, seen in dict.fromkeys(near)]
 
 
 def _first(pair: tuple[float, Seen]) -> float:

@@ -72,7 +72,7 @@ def everything(
 
 
 def new_alone(task: Task, rows: Sequence[Row], number: int) -> list[Example]:
-    """Return a round's texts, repeated, and in rounds of review as many earlier ones.
+    """Return a round's texts, repeated, and in rounds of review some earlier ones.
 
     The paper's own training (arXiv 2403.06414: repeated batch, review history).
     """
@@ -82,7 +82,8 @@ def new_alone(task: Task, rows: Sequence[Row], number: int) -> list[Example]:
     every = task.method.review
     if every and number % every == 0:
         rng = np.random.default_rng(derive(task.loop.seed, "review", number))
-        made += [earlier[i] for i in rng.permutation(len(earlier))[: len(batch)]]
+        most = task.method.review_texts or len(batch)
+        made += [earlier[i] for i in rng.permutation(len(earlier))[:most]]
     return made
 
 

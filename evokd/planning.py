@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from evokd.examples import Example
-from evokd.feedback import confident, groups, report
+from evokd.feedback import borderline, confident, groups, report
 from evokd.kinds import Kind, kind_of
 from evokd.ledger import Ledger
 from evokd.records import Prediction, Row
@@ -150,7 +150,10 @@ def texts_of(kind: Kind, label: str, examples: Sequence[Example]) -> list[str]:
 
 def _mistakes(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
     method, most = planner.task.method, planner.task.loop.conversations
-    shown = groups(planner.tested(), most, kind_of(planner.task), correct=method.correct)
+    tested, kind = planner.tested(), kind_of(planner.task)
+    shown = groups(tested, most, kind, correct=method.correct)
+    if not shown and method.empty_wrong == "least-sure":
+        shown = borderline(tested, most, kind)
     made: dict[str, Any] = {"groups": [g.to_json() for g in shown]}
     if shown and method.report:
         made["report"] = planner.report()
@@ -165,7 +168,7 @@ def _confident(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
-    """The empty-wrong rule: conversations that no mistake fills go to the weakest labels."""
+    """The usual empty-wrong rule: conversations that no group fills go to the weakest labels."""
     if planner.number == 0:
         return _even_cover(planner, made)
     of_label = planner.per_label

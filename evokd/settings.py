@@ -1,4 +1,4 @@
-"""The knobs of a run, in groups of at most twelve documented fields.
+"""The knobs of a run, in groups: classes of at most twelve documented fields.
 
 Knows nothing of files or models; `evokd.task` reads these groups out of task.yaml.
 """
@@ -105,63 +105,107 @@ class StudentSettings(Group):
 
 
 class LoopSettings(Group):
-    """The EvoKD loop (Liu et al. 2024, arXiv 2403.06414), the counts of its figure as the base.
+    """The EvoKD loop (Liu et al. 2024, arXiv 2403.06414, figure 2) and its counts.
 
-    The paper's ablations are switches here and in `MethodSettings`: easy 0 is "w/o easy samples",
-    repeat 1 is without the repeated batch, and training: sequential is the paper's own (its
-    section on the method, and the ablation study).
+    What the paper leaves open, and what stands here, is told in the README ("How a round works").
     """
 
-    rounds: int = Field(6, ge=0, description="rounds of feedback after every label is covered")
-    hard: int = Field(4, ge=0, description="hard texts asked for in a conversation")
-    easy: int = Field(2, ge=0, description="easy texts asked for in a conversation (paper: A6)")
-    conversations: int = Field(8, ge=1, description="feedback groups a round, side by side")
-    cover: int = Field(40, ge=1, description="texts a label asked for before the first feedback")
+    rounds: int = Field(
+        6,
+        ge=0,
+        description="rounds of feedback after every label is covered (EvoKD: a preset number)",
+    )
+    hard: int = Field(
+        4, ge=0, description="hard texts asked for in a conversation (EvoKD, figure 2, shows 2)"
+    )
+    easy: int = Field(
+        2,
+        ge=0,
+        description="easy texts asked for in a conversation (EvoKD, figure 2, shows 2); 0 is its"
+        " ablation study's w/o easy samples",
+    )
+    conversations: int = Field(
+        8, ge=1, description="feedback groups a round, side by side (EvoKD, figure 2, shows one)"
+    )
+    cover: int = Field(
+        40,
+        ge=1,
+        description="texts a label asked for before the first feedback (EvoKD + Init, with new"
+        " texts in place of paraphrases)",
+    )
     quota: int = Field(2, ge=0, description="conversations a round for the weakest labels")
     pool: int = Field(16, ge=0, description="unlabelled texts labelled a round, least sure first")
-    repeat: int = Field(2, ge=1, description="how often a round's training holds its new texts")
+    repeat: int = Field(
+        2,
+        ge=1,
+        description="how often a round's training holds its new texts (EvoKD's repeated batch); 1"
+        " is without it",
+    )
     anchor: int = Field(3, ge=1, description="how often every training holds the seed examples")
     arm: ArmName = Field("evokd", description="how the tokens are spent: the method or a control")
     training: Literal["cumulative", "sequential"] = Field(
         "cumulative",
-        description="each round from the pretrained weights on all that is kept, or (the paper's"
-        " own) from the student so far on the new texts alone",
+        description="each round from the pretrained weights on all that is kept, or from the"
+        " student so far on the new texts alone (EvoKD, figure 2: evaluation, then training)",
     )
-    seed: int = Field(0, ge=0, description="of every random choice")
+    seed: int = Field(0, ge=0, description="of every random choice (EvoKD, set-up: 1 to 5)")
 
 
-class MethodSettings(Group):
-    """What is asked and shown: the paper's elements, then what was added to them.
+class PaperSettings(Group):
+    """What is asked and shown after EvoKD (Liu et al. 2024, arXiv 2403.06414).
 
-    Of EvoKD (Liu et al. 2024, arXiv 2403.06414; figure 2 and the ablation study): analysis,
-    correct, separation, review, init. From neighbours: report (PGKD, arXiv 2411.05045),
-    demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv 2306.15895), noise
-    (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068), calibrate (batch calibration,
-    arXiv 2309.17249). Of nobody else: trust.
+    Each is an element of its figure 2, or what its ablation study leaves out, as a switch.
     """
 
     analysis: bool = Field(
-        True, description="have mistakes analysed before texts are asked for (EvoKD, figure 2: P1)"
+        True,
+        description="have mistakes analysed before texts are asked for (EvoKD, figure 2: weakness"
+        " analysis)",
     )
     correct: bool = Field(
-        True, description="show right answers beside the mistakes (EvoKD: w/o correct samples)"
+        True,
+        description="show right answers beside the mistakes (EvoKD, ablation study: w/o correct"
+        " samples)",
     )
     separation: bool = Field(
         True,
         description="label hard and easy texts in a request of its own, not where they are written"
-        " (EvoKD: w/o separation)",
+        " (EvoKD, ablation study: w/o separation)",
     )
     review: int = Field(
         2,
         ge=0,
         description="with training: sequential, every so many rounds earlier texts are trained on"
-        " again (EvoKD: w/o review history); 0 is never",
+        " again (EvoKD, ablation study: w/o review history); 0 is never",
+    )
+    review_texts: int = Field(
+        0,
+        ge=0,
+        description="how many earlier texts a review has, drawn anew (EvoKD leaves it open); 0 is"
+        " as many as the round has new ones",
     )
     init: Literal["cover", "paraphrase", "none"] = Field(
         "cover",
         description="the start: new texts of every label, AugGPT's paraphrases of the seeds"
         " (EvoKD + Init), or the seeds alone (plain EvoKD)",
     )
+    empty_wrong: Literal["cover", "least-sure"] = Field(
+        "cover",
+        description="a round of the arm evokd after no mistake: new texts of the weakest labels, or"
+        " figure 2's questions all the same, about the right answers that the student was least"
+        " sure of (EvoKD leaves it open)",
+    )
+
+
+class MethodSettings(PaperSettings):
+    """What is asked and shown: EvoKD's elements, and what was added to them.
+
+    Of EvoKD (arXiv 2403.06414): see `PaperSettings`. From neighbours: report (PGKD,
+    arXiv 2411.05045), demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv
+    2306.15895), noise (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068), calibrate
+    (batch calibration, arXiv 2309.17249). Of nobody else: trust.
+    """
+
     second_opinion: bool = Field(
         True, description="ask for labels twice, in two label orders, and drop what disagrees"
     )

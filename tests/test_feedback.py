@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd.examples import Example
-from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, groups
+from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, borderline, groups
 from evokd.kinds.classification import Classification
 from evokd.records import Prediction, Row
 from evokd.task import Task
@@ -83,6 +83,18 @@ def test_large_confusions_get_groups_in_proportion() -> None:
 def test_the_rarest_confusions_are_left_out_first() -> None:
     batch = many(3, "a", "b") + many(2, "b", "c") + many(1, "c", "a")
     assert [g.wrong[0].label for g in groups(batch, 2, KIND)] == ["a", "b"]
+
+
+def test_the_border_is_where_right_answers_were_least_sure() -> None:
+    batch = [was_tested(str(i), "ab"[i % 2], "ab"[i % 2], margin=i) for i in range(30)]
+    made = borderline(batch, 2, KIND)
+    assert [len(g.right) for g in made] == [SHOW_WRONG, SHOW_WRONG]
+    assert {s.text for g in made for s in g.right} == {str(i) for i in range(2 * SHOW_WRONG)}
+    assert [(g.right[0].text, g.wrong) for g in made] == [("0", ()), ("1", ())]
+    assert borderline(batch[:3], 8, KIND) == [
+        Group(tuple(Seen(str(i), "ab"[i % 2], "ab"[i % 2]) for i in range(3)), ())
+    ]
+    assert borderline([], 8, KIND) == borderline(many(3, "a", "b"), 8, KIND) == []
 
 
 labels = st.sampled_from("abcd")

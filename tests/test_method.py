@@ -14,9 +14,11 @@ from fakes import Stopped
 from test_arms_run import Grown, grown
 
 from evokd.errors import InputError
+from evokd.examples import Example
 from evokd.ledger import Ledger
 from evokd.lessons import new_alone
 from evokd.noise import NOISY
+from evokd.records import Row
 from evokd.replay import replay
 
 ANALYSIS, RIGHT = "Which kinds of text does it get wrong?", "It got these texts right:"
@@ -117,6 +119,18 @@ def test_no_review_replays_nothing(tmp_path: Path) -> None:
     for number in (1, 2):
         batch = [row.example for row in rows if row.round == number]
         assert new_alone(made.task, rows, number) == batch * made.task.loop.repeat
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 999])
+def test_a_review_has_as_many_texts_as_are_asked_for(most: int, tmp_path: Path) -> None:
+    loop, method = {"training": "sequential", "repeat": 1}, {"review": 1, "review_texts": most}
+    task = make_task(tmp_path, loop=loop, method=method)
+    rows = [Row(n // 8, Example(f"text {n}", "music", "hard"), "train") for n in range(20)]
+    batch, earlier = [row.example for row in rows[16:]], {row.example for row in rows[:16]}
+    made = new_alone(task, rows, 2)
+    assert made[:4] == batch
+    assert len({*made[4:]}) == len(made) - 4 == min(most or 4, 16)
+    assert {*made[4:]} <= earlier
 
 
 # -- what was added -------------------------------------------------------------------------------

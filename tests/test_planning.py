@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from fake_run import make_task
-from fakes import FakeLearner
+from fakes import FakeLearner, ScriptedTeacher
 
 from evokd.arms import ARMS, View
 from evokd.arms.cover import cover_requests
+from evokd.arms.mistakes import feedback_texts
+from evokd.calls import Calls
 from evokd.examples import Example
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
@@ -19,6 +21,7 @@ from evokd.planning import Planner, least_sure
 from evokd.prompts import STYLES
 from evokd.records import Prediction, Row
 from evokd.task import Task, load_data
+from evokd.watch import Silent
 
 
 def even(texts: Sequence[str]) -> list[Prediction]:
@@ -72,16 +75,55 @@ def test_the_cover_holds_the_texts_of_the_dev_set_too(task: Task, ledger: Ledger
     assert all(more[name] == bare[name] + 4 for name in task.names)
 
 
-def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledger: Ledger) -> None:
+def without_mistake(task: Task, ledger: Ledger, *, wrong: int = 0) -> None:
+    """Record a round of six texts, which the student answers right, but for the first ones."""
     per_label = {name: {"f1": 1.0, "support": 5} for name in task.names}
     ledger.set_plan(0, {})
+    texts = [(f"text {n}", task.names[n % 3]) for n in range(6)]
+    ledger.add_rows([Row(0, Example(text, name, "cover"), "train") for text, name in texts])
+    said = [Prediction("" if n < wrong else name, 0.9, n / 10) for n, (_, name) in enumerate(texts)]
+    ledger.add_predictions(0, said)
     ledger.finish_round(0, {"round": 0, "dev": {"per_label": per_label}, "rolled_back": False})
+
+
+def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledger: Ledger) -> None:
+    without_mistake(task, ledger)
     data = load_data(task)
     planner = Planner(task, data, ledger, 1, (), even)
     plan = planner.plan(ARMS["evokd"].parts)
     assert plan["groups"] == []
     assert sum(plan["cover"].values()) == task.loop.quota + task.loop.conversations
     assert plan["pool"] == list(data.unlabeled[:3])
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_after_no_mistake_the_least_sure_right_answers_may_be_asked_about(
+    correct: bool, tmp_path: Path, ledger: Ledger
+) -> None:
+    method = {"empty_wrong": "least-sure", "correct": correct}
+    task = make_task(tmp_path / "rule", method=method)
+    without_mistake(task, ledger)
+    plan = Planner(task, load_data(task), ledger, 1, (), even).plan(ARMS["evokd"].parts)
+    assert [len(group["wrong"]) for group in plan["groups"]] == [0, 0]
+    assert sorted(s[0] for g in plan["groups"] for s in g["right"]) == [
+        f"text {n}" for n in range(6)
+    ]
+    assert sum(plan["cover"].values()) == task.loop.quota
+    calls = Calls(ledger, lambda: ScriptedTeacher(faulty=0))
+    written = feedback_texts(View(task, calls, "round 1", plan, Silent().progress))
+    assert {text.origin for text in written.texts} == {"hard", "easy"}
+    (first, _) = ledger.calls("round 1/analyse")
+    asked = first.request["messages"][0]["content"]
+    assert "It got these texts right:" in asked
+    assert "It got these texts wrong:" not in asked
+
+
+def test_one_mistake_is_enough_to_ask_about(tmp_path: Path, ledger: Ledger) -> None:
+    task = make_task(tmp_path / "rule", method={"empty_wrong": "least-sure"})
+    without_mistake(task, ledger, wrong=1)
+    plan = Planner(task, load_data(task), ledger, 1, (), even).plan(ARMS["evokd"].parts)
+    (group,) = plan["groups"]
+    assert [s[0] for s in group["wrong"]] == ["text 0"]
 
 
 def test_styles_go_on_behind_the_texts_that_are_held_out(task: Task, ledger: Ledger) -> None:

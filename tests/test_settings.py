@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
+from inspect import get_annotations
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from evokd.feedback import SHOW_RIGHT, SHOW_WRONG
 from evokd.settings import (
     BudgetSettings,
     ExportSettings,
     Group,
     LoopSettings,
     MethodSettings,
+    PaperSettings,
     SelectionSettings,
     StudentSettings,
     TeacherSettings,
@@ -30,7 +34,8 @@ GROUPS = [
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_group_is_small_documented_and_has_defaults(group: type[Group]) -> None:
-    assert 1 <= len(group.model_fields) <= 12
+    classes = [c for c in group.__mro__ if issubclass(c, Group) and c is not Group]
+    assert all(1 <= len(get_annotations(c)) <= 12 for c in classes)
     assert all(field.description for field in group.model_fields.values())
     assert group() == group.model_validate(group().model_dump())
 
@@ -46,6 +51,33 @@ def test_every_setting_stands_in_the_readme_with_its_default() -> None:
         for key, field in group.model_fields.items():
             usual = "no cap" if field.default is None else json.dumps(field.default).strip('"')
             assert shown.get(f"`{name}.{key}`") == usual, (name, key)
+
+
+def test_what_the_paper_leaves_open_is_told_with_what_stands_here() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| open in the paper |")[2].partition("\n\n")[0]
+    usual: dict[str, object] = {"SHOW_WRONG": SHOW_WRONG, "SHOW_RIGHT": SHOW_RIGHT}
+    for group in GROUPS:
+        name = group.__name__.removesuffix("Settings").lower()
+        usual |= {f"{name}.{key}": field.default for key, field in group.model_fields.items()}
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    for _, values, where in rows:
+        names = re.findall(r"`([\w.]+)`", where)
+        assert values.split(", ") == [str(usual[name]) for name in names]
+    told = {name for row in rows for name in re.findall(r"`([\w.]+)`", row[2])}
+    assert told >= {"loop.rounds", "loop.repeat", "method.empty_wrong", "student.learning_rate"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["loop.hard", "loop.easy", "loop.repeat", "loop.training", "loop.rounds", "loop.seed",
+     *(f"method.{key}" for key in PaperSettings.model_fields)],
+)  # fmt: skip
+def test_an_element_of_the_paper_names_it(key: str) -> None:
+    group, _, name = key.partition(".")
+    settings = {"loop": LoopSettings, "method": MethodSettings}[group]
+    assert "EvoKD" in str(settings.model_fields[name].description)
+    assert "arXiv 2403.06414" in str((PaperSettings if group == "method" else settings).__doc__)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -79,6 +111,8 @@ def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
         (MethodSettings, {"init": "seeds"}),
         (MethodSettings, {"demonstrations": 17}),
         (MethodSettings, {"review": -1}),
+        (MethodSettings, {"review_texts": -1}),
+        (MethodSettings, {"empty_wrong": "nothing"}),
         (MethodSettings, {"noise": "all"}),
         (SelectionSettings, {"by": "test"}),
         (SelectionSettings, {"tolerance": -0.01}),
@@ -102,7 +136,3 @@ def test_how_many_sequences_may_be_left_to_a_measurement(given: int | str, width
 @pytest.mark.parametrize("given", ["auto", -1, 0, 12])
 def test_layers_on_a_gpu(given: int | str) -> None:
     assert TeacherSettings.model_validate({"gpu_layers": given}).gpu_layers == given
-
-
-def test_the_base_counts_are_those_of_the_paper() -> None:
-    assert (LoopSettings().hard, LoopSettings().easy) == (4, 2)
