@@ -232,8 +232,8 @@ class MethodSettings(PaperSettings):
     )
     attributes: bool = Field(
         False,
-        description="ask once for topics, styles and speakers of such texts, and write by them"
-        " (AttrPrompt)",
+        description="ask once for topics, styles and speakers of such texts, and write by them, in"
+        " several lengths (AttrPrompt)",
     )
     noise: Literal["none", "mixture", "out-of-fold"] = Field(
         "none",

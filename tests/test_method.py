@@ -170,7 +170,7 @@ def test_attributes_are_asked_once_and_written_by(tmp_path: Path) -> None:
     assert len(calls) == 1
     assert made.stage("attributes")["reject"] is None
     usual = [p for p in made.shown().split("\n") if "new texts of the class" in p]
-    assert any("about work, loud, from a child." in p for p in usual)
+    assert any("about work, loud, in a few words, from a child." in p for p in usual)
     assert {tuple(plan["styles"]) for plan in made.plans} == {
         tuple(made.stage("attributes")["styles"])
     }

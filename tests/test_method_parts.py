@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evokd.answers import Span, write_labels, write_spans
-from evokd.arms.attributes import styles
+from evokd.arms.attributes import COUNT, LENGTHS, styles
 from evokd.arms.edits import Chunk, chunks, edit, written
 from evokd.cleaning import suspects
 from evokd.diversity import diversity
@@ -75,9 +75,19 @@ def test_no_text_breaks_the_new_parsers(text: str) -> None:
 def test_every_topic_comes_with_two_styles() -> None:
     named = Attributes(("a", "b"), ("x", "y", "z"), ("p", "q"))
     made = styles(named)
-    assert made == ["about a, x, from p", "about b, y, from q",
-                    "about a, y, from p", "about b, z, from q"]  # fmt: skip
+    few, short, _, long, most = LENGTHS
+    assert made == [f"about a, x, {few}, from p", f"about b, y, {short}, from q",
+                    f"about a, y, {long}, from p", f"about b, z, {most}, from q"]  # fmt: skip
     assert styles(Attributes(reject="cut")) == []
+
+
+def test_no_topic_style_or_speaker_is_always_as_long() -> None:
+    of = [tuple(f"{name}{n}" for n in range(COUNT)) for name in "tws"]
+    made = [style.split(", ") for style in styles(Attributes(*of))]
+    for part in (0, 1, 3):
+        lengths = {(style[part], style[2]) for style in made}
+        assert len(lengths) == 2 * COUNT
+    assert {style[2] for style in made} == {*LENGTHS}
 
 
 pieces = st.sampled_from(["rain", "now", "(", "Paris", "New York", ",", "7", "là"])

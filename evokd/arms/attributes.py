@@ -9,6 +9,14 @@ from evokd.arms.view import View
 from evokd.teacher import grammar
 
 COUNT = 6  # of topics, of styles and of kinds of speakers
+LENGTHS = (
+    "in a few words",
+    "in one short sentence",
+    "in one sentence",
+    "in one long sentence",
+    "in two or three sentences",
+)
+"""Not asked for: they fit every task, and the embedded teacher learned the question as it is."""
 
 
 def ask_attributes(view: View) -> dict[str, Any]:
@@ -25,16 +33,18 @@ def ask_attributes(view: View) -> dict[str, Any]:
 
 
 def styles(named: replies.Attributes) -> list[str]:
-    """Return styles as `prompts.ask_cover` words them: a topic, a style and a speaker each.
+    """Return styles as `prompts.ask_cover` words them: topic, style, length and speaker each.
 
-    Every topic comes twice, the second time with another style.
+    Every topic comes twice, the second time with another style and another length.
     """
     if named.reject:
         return []
     made = []
     for turn in range(2):
         for n, topic in enumerate(named.topics):
+            # Another step each, so that no style or speaker always has the same length.
             way = named.styles[(n + turn) % len(named.styles)]
             speaker = named.speakers[(n + 2 * turn) % len(named.speakers)]
-            made.append(f"about {topic}, {way}, from {speaker}")
+            length = LENGTHS[(n + 3 * turn) % len(LENGTHS)]
+            made.append(f"about {topic}, {way}, {length}, from {speaker}")
     return list(dict.fromkeys(made))
