@@ -29,6 +29,7 @@ class Budget:
         width: requests in a batch.
         spent: tokens that the loop's calls have cost so far.
         pace: seconds that a request of a type took where it took longest.
+        reserve: seconds that are kept for the training behind the requests.
     """
 
     settings: BudgetSettings
@@ -36,6 +37,7 @@ class Budget:
     width: int
     spent: int = 0
     pace: dict[type, float] = field(default_factory=dict)
+    reserve: float = 0.0
 
     def __post_init__(self) -> None:
         self.spent = loop_tokens(self.ledger)
@@ -46,16 +48,23 @@ class Budget:
         Args:
             less: tokens that do not count yet: of calls that come after those in question.
         """
-        tokens, minutes = self.settings.tokens, self.settings.minutes
+        tokens = self.settings.tokens
         if tokens is not None and self.spent - less >= tokens:
             return True
-        return minutes is not None and self.ledger.seconds() >= 60 * minutes
+        return self.seconds_left() <= 0
+
+    def seconds_left(self) -> float:
+        """Return how long may still be asked; without end where minutes have no cap."""
+        minutes = self.settings.minutes
+        if minutes is None:
+            return float("inf")
+        return 60 * minutes - self.reserve - self.ledger.seconds()
 
     def fitting(self, requests: Sequence[Generate | Score], *, less: int = 0) -> int:
         """Return how many requests may be asked together: whole batches, one at least."""
         tokens, minutes = self.settings.tokens, self.settings.minutes
         free = float("inf") if tokens is None else tokens - (self.spent - less)
-        left = float("inf") if minutes is None else 60 * minutes - self.ledger.seconds()
+        left = self.seconds_left()
         pace = self.pace.get(type(requests[0]), float("inf") if minutes is not None else 0.0)
         count = 0
         while count < len(requests) and free > 0 and left > 0:

@@ -83,7 +83,7 @@ def rejects_below(scores: NDArray[Any], share: float) -> float:
     Args:
         scores: a student's own best score of every text, before any temperature.
     """
-    below = int(share * len(scores))
+    below = int(share * len(scores) + 1e-9)  # 0.29 of 100 are 29, not 28.999
     return min(float(np.sort(scores)[below]), SUREST) if below else 0.0
 
 

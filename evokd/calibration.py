@@ -1,5 +1,8 @@
 """Temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"), thresholds.
 
+A few texts, all answered right, do not say that the student is never wrong: one right and one wrong
+answer are added to those seen (Platt 1999, section 2.2).
+
 One number divides all logits, so that no answer changes and the probabilities come closer to how
 often the student is right. Where any number of labels may apply, each label has its own yes or no:
 its probability is a sigmoid, and from which probability on it applies is fitted too.
@@ -54,15 +57,16 @@ def fit_temperature_each(
 
 
 def _fit(right: Callable[[float], Floats], texts: int, lowest: float) -> float:
-    """Return the temperature at which what is right has the greatest mean log-probability."""
+    """Return the temperature at which what is right, nearly always, is likeliest."""
     if not texts:
         raise ValueError("a temperature needs at least one text")
+    sure = (texts + 1) / (texts + 2)
 
     def loss(temperature: float) -> float:
-        return float(-np.log(np.maximum(right(temperature), TINY)).mean())
+        said = np.clip(right(temperature), TINY, 1 - TINY)
+        return float(-(sure * np.log(said) + (1 - sure) * np.log1p(-said)).mean())
 
     tried = np.geomspace(lowest, HIGHEST, STEPS)
-    # The first of equals: where every answer is right, any low temperature does.
     best = float(tried[int(np.argmin([loss(t) for t in tried]))])
     return 1.0 if loss(1.0) <= loss(best) else best
 

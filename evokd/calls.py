@@ -77,6 +77,11 @@ class Calls:
         """Say whether the budget is spent, so that nothing more would be asked."""
         return self.budget is not None and self.budget.over()
 
+    def keep_free(self, seconds: float) -> None:
+        """Leave this long, of a budget of minutes, for the training that follows what is asked."""
+        if self.budget is not None:
+            self.budget.reserve = max(self.budget.reserve, seconds)
+
     def keys(self, scope: Scope, requests: Sequence[Generate | Score]) -> list[str]:
         """Return the requests' keys, without counting them as asked."""
         seen: Counter[str] = Counter()

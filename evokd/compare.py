@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from evokd.arms import ARMS
 from evokd.cell_score import gold_texts, measure_of, scored
 from evokd.comparison import MEASURES, compared, write_page
+from evokd.curate import check_apart
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats.jsonl import write
@@ -224,6 +225,7 @@ def _check_cells(task: Task, contest: Contest, data: TaskData, out: Path) -> Non
         load_data(_of_arm(task, arm))
     for seed in range(1, contest.seeds + 1):
         mine = _drawn(task, contest, data, seed)
+        check_apart(mine)
         if contest.shots is not None:
             _check_drawn(_seed_file(out, seed), mine.seed, task)
         for arm in contest.arms:
@@ -244,7 +246,9 @@ def _drawn(task: Task, contest: Contest, data: TaskData, seed: int) -> TaskData:
     """Return the texts of a seed's cells."""
     if contest.shots is None:
         return data
-    shots = sample_shots(data.seed, kind_of(task), shots=contest.shots, seed=seed)
+    shots = sample_shots(
+        data.seed, kind_of(task), shots=contest.shots, seed=seed, barred=(*data.test, *data.dev)
+    )
     return data.model_copy(update={"seed": tuple(shots)})
 
 

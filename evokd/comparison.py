@@ -58,7 +58,7 @@ def compared(
             }
             for other in others
         },
-        "says": verdict(first, found, measure),
+        "says": verdict(first, found, measure) + _doubt(arms[first], first),
         "method": METHOD if len(results[first]) > 1 else METHOD + ALONE,
         "warnings": _warnings(arms, first),
     }
@@ -147,9 +147,17 @@ def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "kept": statistics.fmean(cell["kept"] for cell in cells),
         "rounds": statistics.fmean(cell["rounds"] for cell in cells),
         "doubted": sum(cell.get("doubted", False) for cell in cells),
+        "unfed": sum(cell["rounds"] < 1 and not cell.get("doubted") for cell in cells),
         "scores": scores,
         "curve": averaged([whole_curve(cell) for cell in cells]),
     }
+
+
+def _doubt(of: Mapping[str, Any], arm: str) -> str:
+    """Say in how many runs of an arm its teacher had no part in the student."""
+    if not of["doubted"]:
+        return ""
+    return f"; in {of['doubted']} of {of['seeds']} runs of {arm} the teacher was not trusted"
 
 
 def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
@@ -167,8 +175,11 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
                 f"in {of['doubted']} of {of['seeds']} runs of {arm} the teacher hardly knew the"
                 " labels: its student is that of seeds and definitions there, whatever the arm"
             )
-    if first in FEEDBACK and arms[first]["rounds"] < 1 and not arms[first]["doubted"]:
-        made.append(f"the budget ended before {first} had any feedback: raise it")
+    if first in FEEDBACK and (unfed := arms[first]["unfed"]):
+        made.append(
+            f"the budget ended before {first} had any feedback in {unfed} of"
+            f" {arms[first]['seeds']} runs: raise it"
+        )
     return made
 
 

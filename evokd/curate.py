@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from evokd.errors import MissingExtra
+from evokd.errors import InputError, MissingExtra
 from evokd.examples import jaccard, normalise, trigrams
+from evokd.task import TaskData
 
 try:
     from datasketch import MinHash, MinHashLSH
@@ -81,6 +82,24 @@ class Known:
         near.update(self._equal.get(normalise(text), ()))
         sources = [self._sources[number] for number in sorted(near)]
         return min(sources, key=_rank, default=None)
+
+
+def check_apart(data: TaskData) -> None:
+    """Refuse texts that stand in more than one of seed, dev and test.
+
+    Seeds are shown to the teacher and trained on, dev decides, and test may do neither.
+
+    Raises:
+        InputError: naming the two files and the first such text.
+    """
+    for one, other in (("seed", "test"), ("dev", "test"), ("seed", "dev")):
+        words = {normalise(e.text) for e in getattr(data, other)}
+        both = [e.text for e in getattr(data, one) if normalise(e.text) in words]
+        if both:
+            raise InputError(
+                f"{len(both)} texts of data.{one} are in data.{other} too, the first: {both[0]!r}",
+                f"take them out of data.{one}, or the scores tell nothing",
+            )
 
 
 def curate(texts: Sequence[str], known: Known) -> Curated:

@@ -34,6 +34,9 @@ class Predicts(Protocol):
         ...
 
 
+HELD_OUT = 0.3  # share of a label's kept texts that dev may take
+
+
 def known_texts(data: TaskData, ledger: Ledger) -> Known:
     """Return the index of all texts that must not be written again, gold ones as leaks."""
     known = Known()
@@ -112,11 +115,17 @@ def _hold_out(kind: Kind, rows: list[Row], most: int, *, seed: int) -> list[Row]
     rng = np.random.default_rng(seed)
     chosen: set[int] = set()
     labels = {i: kind.labels_in(row.example.label) for i, row in enumerate(rows) if row.split}
-    for label in sorted({label for given in labels.values() for label in given}):
-        kept = [i for i, given in labels.items() if label in given]
-        sure = [i for i in kept if rows[i].source == label]
-        count = min(most, len(sure), int(0.3 * len(kept)))
-        chosen.update(rng.permutation(sure)[:count].tolist())
+    kept = Counter(label for given in labels.values() for label in given)
+    free = Counter({label: int(HELD_OUT * count) for label, count in kept.items()})
+    for label in sorted(kept):
+        sure = [i for i, given in labels.items() if label in given and rows[i].source == label]
+        wanted = most
+        for i in rng.permutation(sure).tolist():
+            # A text may have other labels too, of which no more may go either.
+            if wanted and i not in chosen and all(free[other] for other in labels[i]):
+                chosen.add(i)
+                free.subtract(labels[i])
+                wanted -= 1
     return [
         Row(r.round, r.example, "dev", None, r.call, r.source) if i in chosen else r
         for i, r in enumerate(rows)

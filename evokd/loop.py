@@ -77,8 +77,10 @@ class Loop:
         """Run rounds until there is a reason to end, and return it."""
         for number in range(self.task.loop.rounds + 1):
             if self.ledger.result(number) is None:
-                # A round that was begun is finished with what it has.
-                if self.ledger.plan(number) is None and (why := self.spent() or self.in_vain()):
+                # A round that was begun is finished with what it has. The first one is always
+                # begun: without it there is no student, and it says what its budget lacks.
+                new = number > 0 and self.ledger.plan(number) is None
+                if new and (why := self.spent() or self.in_vain()):
                     return self._ended(why)
                 self.run_round(number)
             if self.selection.is_flat():
@@ -130,13 +132,14 @@ class Loop:
             if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
                 rejects[f"attributes: {reject}"] += 1
             done = {"weaknesses": proposed.weaknesses, "rejects": dict(rejects)}
-            if number == 0 and (proposed.texts or proposed.rejects):
+            # Only a teacher's own texts say that it is of no use.
+            if number == 0 and (any(p.call for p in proposed.texts) or proposed.rejects):
                 refuse_useless(rows, proposed.rejects)
             with self.ledger.transaction():
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
             remember(self.known, rows)
-            if number == 0 and (doubt := doubtful(rows)):
+            if number == 0 and (doubt := doubtful([*apart, *rows])):
                 self.watch.note(doubt)
         if done["weaknesses"]:
             self.watch.weaknesses(done["weaknesses"])
@@ -159,6 +162,7 @@ class Loop:
             start, examples = None, self.training_set(newest=number)
         # A round may have kept nothing; the student then goes on as it is.
         student = start
+        began = self.ledger.clock()
         if examples or student is None:
             student = self.learner.fit(
                 examples,
@@ -169,6 +173,7 @@ class Loop:
                 weights=self.weights(examples),
             )
         student.save(self.student_folder(number))
+        self.calls.keep_free(self.ledger.clock() - began)
         result = outcome(
             self.task, self.data, ledger=self.ledger, number=number, student=student,
             dev=self.selection.dev(), trained=len(examples),

@@ -16,6 +16,7 @@ from typing import Any
 
 from evokd import prompts, writable
 from evokd.calls import Calls
+from evokd.curate import check_apart
 from evokd.demo import TEACHERS, embedded_kinds
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
@@ -64,6 +65,7 @@ def open_run(
         EvokdError: for bad input, before the folder is touched.
     """
     data = load_data(task)
+    check_apart(data)
     files = RunFiles(out)
     if open_model is None:
         check_models(task)

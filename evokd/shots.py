@@ -6,19 +6,27 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from evokd.examples import Example
+from evokd.examples import Example, normalise
 from evokd.kinds import Kind
 
 
 def sample_shots(
-    examples: Sequence[Example], kind: Kind, *, shots: int, seed: int
+    examples: Sequence[Example],
+    kind: Kind,
+    *,
+    shots: int,
+    seed: int,
+    barred: Sequence[Example] = (),
 ) -> list[Example]:
     """Return few examples in which every label stands in at least `shots` texts.
 
     Of a classification that is exactly `shots` a label (the paper: 1, 3 and 5, seeds 1 to 5). Where
     a text may have several, texts that serve most labels still wanting come first, of equals one by
     chance, and one that turns out not to be needed is left out again; a label may stand in more
-    texts than asked for. A label with too few texts has all of them.
+    texts than asked for. A label with too few texts has all of them. A text counts once.
+
+    Args:
+        barred: examples whose texts are not drawn, such as those of test.
 
     `evokd compare` draws the seeds of its runs; `benchmarks.quality` those of its tables.
     """
@@ -27,7 +35,12 @@ def sample_shots(
     labels = {i: kind.labels_in(examples[i].label) for i in order}
     have: Counter[str] = Counter()
     chosen: list[int] = []
-    left = dict.fromkeys(i for i in order if labels[i])
+    seen = {normalise(e.text) for e in barred}
+    left: dict[int, None] = {}
+    for i in order:
+        if labels[i] and (text := normalise(examples[i].text)) not in seen:
+            seen.add(text)
+            left[i] = None
 
     def serves(number: int) -> int:
         return sum(have[label] < shots for label in labels[number])

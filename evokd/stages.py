@@ -177,6 +177,9 @@ class Stages:
         examples = dev + held_out
         texts = [e.text for e in examples]
         student = self.learner.load(folder)
+        answers = [e.label for e in examples]
+        if self.loop.selection.doubt():  # against such labels any loss would be noise
+            answers = [p.predicted for p in self.kind.predictions(student.predict(texts))]
         fitted = calibrate(
             self.task,
             student.predict([e.text for e in dev]),
@@ -184,10 +187,14 @@ class Stages:
             by=self.loop.selection.by,
         )
         how = self.task.export
+        if how.unanswered and not fitted.reject:
+            self.watch.note(
+                "too few held-out texts to set export.unanswered: every text is answered"
+            )
         report = export_student(
             folder,
             texts=texts,
-            answers=[e.label for e in examples],
+            answers=answers,
             torch_probabilities=probabilities_of(student, texts),
             meta=meta_of(self.task, self.data, self.ledger, fitted, student=student),
             options=ExportOptions(how.opset, how.exporter, how.target, force=force, half=how.half),

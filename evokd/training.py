@@ -158,7 +158,10 @@ def train(
 
 
 def taught_share(examples: Sequence[Example]) -> float:
-    """Return the share of examples that were written or labelled by the teacher."""
+    """Return the share of examples that are not the user's own texts.
+
+    A definition is none either, nor an edited seed: both are further from real texts than a seed.
+    """
     return sum(example.origin not in ("seed", "gold") for example in examples) / len(examples)
 
 

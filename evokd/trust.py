@@ -11,9 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from evokd.examples import Example
-from evokd.kinds.entities import UNREAD
+from evokd.kinds.entities import UNCERTAIN, UNREAD
 from evokd.labelling import DISAGREE
-from evokd.lessons import TAUGHT
 from evokd.measured import Share
 from evokd.noise import NOISY
 from evokd.records import Row
@@ -24,7 +23,8 @@ AGREE = 0.2  # F1 of a label under which it is named as hardly known
 # (benchmarks/LOG.md).
 SLIGHT = 0.2
 FEWEST = 20  # texts; fewer say nothing of a teacher
-LABELLED = (*TAUGHT, "pool")  # origins of texts whose label is the teacher's
+LABELLED = ("cover", "hard", "easy", "pool")  # origins of texts whose label is the teacher's
+OPEN = (DISAGREE, UNCERTAIN)  # why a text has no label that could agree with the one asked for
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
 MOST = 10.0  # times that a label's texts may count more or less, for all labels to count alike
@@ -132,7 +132,11 @@ def doubtful(rows: Sequence[Row]) -> str:
 
 def _given(rows: Sequence[Row]) -> list[Row]:
     """Return the texts that were asked for as texts of a label, and have one."""
-    return [row for row in _asked_for(rows) if row.reason != DISAGREE]
+    return [
+        row
+        for row in _asked_for(rows)
+        if row.reason not in OPEN and not (row.reason or "").startswith(UNREAD)
+    ]
 
 
 def _asked_for(rows: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher, make_kind_task
-from fake_run import grow, prompts_of, tables
+from fake_run import grow, prompts_of, tables, write_jsonl
 
 from evokd.answers import names_in, read_spans
 from evokd.arms import ARMS, INITS, PARTS
@@ -56,6 +56,17 @@ def grown(folder: Path, kind: str = "classification", **groups: dict[str, Any]) 
     selection = {"tolerance": 1.0} | groups.pop("selection", {})
     task = make_kind_task(folder / "task", kind, loop=loop, selection=selection, **groups)
     return Grown(folder, task)
+
+
+def test_texts_of_the_user_that_are_of_no_use_blame_no_teacher(tmp_path: Path) -> None:
+    loop = TWO | {"arm": "pool", "pool": 4}
+    task = make_kind_task(tmp_path / "task", "classification", loop=loop)
+    leaks = [{"text": example.text} for example in load_data(task).test]
+    write_jsonl(tmp_path / "task" / "unlabeled.jsonl", leaks)
+    made = Grown(tmp_path, task)
+    asked = [row for row in made.rows if row.example.origin == "pool"]
+    assert len(asked) >= loop["pool"], "a round was asked, and the run went on"
+    assert {row.reason for row in asked} == {"leak: test"}
 
 
 def test_the_settings_name_exactly_the_arms() -> None:

@@ -347,6 +347,49 @@ def test_minutes(tmp_path: Path) -> None:
     assert now[0] > at_gate[0], "the gate's texts are outside the budget"
 
 
+class Sitting(FakeLearner):
+    """Takes a minute for every training."""
+
+    def __init__(self, labels: Sequence[str], now: list[float]) -> None:
+        super().__init__(labels)
+        self.now = now
+
+    def fit(self, *examples: Any, **how: Any) -> Any:
+        self.now[0] += 60
+        return super().fit(*examples, **how)
+
+
+def test_minutes_leave_room_for_the_training_of_the_round(tmp_path: Path) -> None:
+    now = [0.0]
+
+    class Slow(ScriptedTeacher):
+        def _all(self, requests: Sequence[Any], answer: Any, on_done: Any) -> list[Any]:
+            def waits(request: Any) -> Any:
+                now[0] += 0.1
+                return answer(request)
+
+            return super()._all(requests, waits, on_done)
+
+    task = small(tmp_path / "task", budget={"minutes": 6}, export={"gate_texts": 20})
+    ended: list[float] = []
+    notes = Notes()
+    notes.progress = lambda what, total: lambda: None  # type: ignore[method-assign]
+    notes.note = lambda text: ended.append(now[0])  # type: ignore[method-assign]
+    grow(task, tmp_path / "run", Slow(), Sitting(task.names, now), watch=notes,
+         clock=lambda: now[0])  # fmt: skip
+    assert 300 <= ended[0] <= 360 + WIDTH
+
+
+def test_minutes_that_are_over_before_the_first_round_are_told(tmp_path: Path) -> None:
+    now = [0.0]
+    task = small(tmp_path / "task", budget={"minutes": 0.5})
+    for _ in range(2):  # and again when it is tried again
+        with pytest.raises(TeacherError) as told:
+            grow(task, tmp_path / "run", ScriptedTeacher(), Sitting(task.names, now),
+                 clock=lambda: now[0])  # fmt: skip
+        assert told.value.hint == "raise the budget"
+
+
 # -- going on, and replay -------------------------------------------------------------------------
 
 

@@ -55,3 +55,10 @@ def test_no_answer_changes_and_rows_sum_to_one(logits: np.ndarray, temperature: 
     rows = np.arange(len(said))
     assert np.allclose(after[rows, best], after.max(axis=1))
     assert np.allclose(tempered(said, 1.0), said, atol=1e-9)
+
+
+@pytest.mark.parametrize("texts", [1, 12, 500])
+def test_a_few_right_answers_make_nobody_sure(texts: int) -> None:
+    said = np.array([[0.55, 0.45]] * texts)
+    told = tempered(said[:1], fit_temperature(said, [0] * texts, lowest=0.01))[0, 0]
+    assert told == pytest.approx((texts + 1) / (texts + 2), abs=0.02)

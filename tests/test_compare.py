@@ -193,7 +193,9 @@ def test_what_makes_a_comparison_unfair_is_said(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task")
     record, _, _ = held(task, tmp_path / "one", Contest(ARMS, seeds=1, tokens=4000))
     assert record is not None
-    assert record["warnings"] == ["the budget ended before evokd had any feedback: raise it"]
+    assert record["warnings"] == [
+        "the budget ended before evokd had any feedback in 1 of 1 runs: raise it"
+    ]
     assert record["arms"]["evokd"]["scores"] == record["arms"]["static"]["scores"]
     assert record["says"].startswith("whether feedback paid cannot be told")
     record, _, _ = held(task, tmp_path / "two", Contest(ARMS, seeds=1, tokens=30_000))

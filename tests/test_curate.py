@@ -3,11 +3,14 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evokd.curate import NEAR, Known, curate
-from evokd.examples import jaccard, normalise, trigrams
+from evokd.curate import NEAR, Known, check_apart, curate
+from evokd.errors import InputError
+from evokd.examples import Example, jaccard, normalise, trigrams
+from evokd.task import TaskData
 
 WORDS = """play some jazz music in the kitchen please
 set an alarm for ten tomorrow rain""".split()  # noqa: SIM905
@@ -144,3 +147,12 @@ def test_five_hundred_texts_against_five_hundred_take_seconds_at_most() -> None:
     start = time.perf_counter()
     curate(texts, known(*((text, "train") for text in variants(2, 500))))
     assert time.perf_counter() - start < 10  # under 1 s alone; machines are shared
+
+
+@pytest.mark.parametrize(("one", "other"), [("seed", "test"), ("dev", "test"), ("seed", "dev")])
+def test_a_text_stands_in_one_file_alone(one: str, other: str) -> None:
+    texts = {name: [Example(f"a text of {name}", "x")] for name in ("seed", "dev", "test")}
+    check_apart(TaskData.model_validate(texts))
+    texts[other].append(Example(f"A text, of {one}!", "x"))
+    with pytest.raises(InputError, match=f"1 texts of data.{one} are in data.{other} too"):
+        check_apart(TaskData.model_validate(texts))

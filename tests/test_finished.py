@@ -219,6 +219,22 @@ def test_the_users_own_texts_are_not_synthetic(stages: Stages) -> None:
     assert made_of.training["synthetic_share"] == 4 / (10 + len(stages.data.seed))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "share"), [("seeds and definitions", 0), ("round 0", 2), ("final", 3)]
+)
+def test_only_texts_that_the_student_learned_from_are_synthetic(
+    stages: Stages, chosen: str, share: int
+) -> None:
+    made = MADE[stages.task.kind](3, seed=6)
+    rows = [Row(n // 2, replace(e, origin="cover"), "train") for n, e in enumerate(made)]
+    stages.ledger.add_rows(rows)
+    stages.ledger.finish_stage("final", {"chosen": chosen})
+    student = stages.learner.load(stages.files.student)
+    told = meta_of(stages.task, stages.data, stages.ledger, Calibration(), student=student)
+    seeds = len(stages.data.seed)
+    assert told.training["synthetic_share"] == pytest.approx(share / (share + seeds))
+
+
 def test_an_export_in_place_is_told(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.gate.AGREEMENT", 1.1)  # nothing passes
     assert not export_run(ended, None)["passed"]

@@ -12,11 +12,13 @@ from fakes import LABELS, ScriptedTeacher, texts_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evokd.answers import write_labels
 from evokd.arms import Proposal, View
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, missed, remember, scores_of
+from evokd.gathering import _hold_out, gather, known_texts, missed, remember, scores_of
+from evokd.kinds import KINDS
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
 from evokd.records import Prediction, Row
@@ -150,6 +152,20 @@ def test_dev_is_at_most_thirty_percent_and_agreed_by_writer_and_labeller(tmp_pat
     kept = sum(r.split is not None and r.example.label == "weather" for r in rows)
     assert len(held) == int(0.3 * kept)
     assert not [r for r in rows if r.split == "dev" and r.reason]
+
+
+def test_no_label_of_several_loses_more_than_its_share(tmp_path: Path) -> None:
+    rows = [
+        Row(0, Example(f"text {i}", write_labels(names), "cover"), "train", None, None, source)
+        for i, (names, source) in enumerate(
+            [({"alarm", "music"}, "alarm"), ({"alarm", "music"}, "music"), ({"weather"}, "weather")]
+            * 20
+        )
+    ]
+    kind = KINDS["multilabel"](make_task(tmp_path / "task"))
+    held = [row for row in _hold_out(kind, rows, 1000, seed=0) if row.split == "dev"]
+    counts = Counter(name for row in held for name in kind.labels_in(row.example.label))
+    assert counts == {"alarm": 12, "music": 12, "weather": 6}
 
 
 def test_the_same_texts_are_held_out_every_time(tmp_path: Path) -> None:

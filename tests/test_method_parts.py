@@ -217,3 +217,13 @@ def test_shots_of_a_classification_are_exact() -> None:
     for chosen in draws:
         assert Counter(e.label for e in chosen) == dict.fromkeys(LABELS, 3)
     assert len({tuple(e.text for e in chosen) for chosen in draws}) == 3
+
+
+def test_shots_are_different_texts_and_none_of_test() -> None:
+    kind = KINDS["classification"](bare("classification"))
+    again = [Example(text, LABELS[0]) for text in ("hello", "Hello!", "barred", "hello there")]
+    for seed in range(9):
+        chosen = sample_shots(
+            again, kind, shots=3, seed=seed, barred=[Example("Barred.", LABELS[1])]
+        )
+        assert sorted(len(e.text.split()) for e in chosen) == [1, 2]

@@ -293,7 +293,7 @@ def test_a_teacher_that_taught_nothing_is_told(tmp_path: Path) -> None:
         ledger.finish_stage("final", alone | {"doubt": "only 3 of 90 texts"})
         write_report(tmp_path / "report.html", task, data, ledger)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Nothing of the teacher was trained on: only 3 of 90 texts." in words(html)
+    assert "No label of the teacher was trained on: only 3 of 90 texts." in words(html)
     seeds, trained, _ = before.rsplit(" ", 2)[-3:]  # the last one is how far the teacher agrees
     assert trained != "0"
     assert cells(html, music).endswith(f"{seeds.split()[-1]} 0")

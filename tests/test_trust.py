@@ -14,9 +14,10 @@ from test_arms_run import grown
 
 from evokd.examples import Example
 from evokd.ledger import reading
+from evokd.measured import Share
 from evokd.records import Row
 from evokd.selection import Selection
-from evokd.trust import MOST, agreement, counted, doubtful, hardly_known, kappa
+from evokd.trust import MOST, agreed_on, agreement, counted, doubtful, hardly_known, kappa
 
 LABELS = ("alarm", "music", "weather")
 
@@ -132,6 +133,18 @@ def test_what_has_no_label_says_nothing_of_labels() -> None:
     rows = [row("alarm", "alarm"), row("music", "music"), row("alarm", "music")]
     unsure = [row("music", "alarm", "labels disagree")] * 9
     assert kappa(rows) == kappa([*rows, *unsure]) < 1
+
+
+@pytest.mark.parametrize("why", ["uncertain entity", "entities: cut"])
+def test_what_could_not_be_read_denies_nothing(why: str) -> None:
+    rows = [row("alarm", "alarm")] * 15 + [row("alarm", "", why)] * 85
+    assert doubtful(rows) == ""
+    assert agreed_on(rows) == Share(15, 15)
+
+
+def test_the_users_own_texts_in_other_words_count_as_the_users() -> None:
+    examples = [Example("mine", "alarm", "seed"), Example("its", "alarm", "paraphrase")]
+    assert counted(examples, LABELS, {"alarm": 0.1}) == [1, 1]
 
 
 def test_nothing_written_is_no_disagreement() -> None:

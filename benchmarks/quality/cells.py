@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality.variants import BASES, OF
 from evokd.comparison import ROUNDED, averaged, reached, whole_curve
 from evokd.errors import InputError
 from evokd.paired import METHOD, Difference, differences
@@ -78,7 +79,7 @@ class Cells:
             made[task] = {
                 "full": full and full["score"],
                 "arms": {arm: summed(of, full) for arm, of in arms.items()},
-                "differences": against(arms, "evokd", full),
+                "differences": against_all(arms, full),
             }
         return made
 
@@ -111,6 +112,18 @@ def summed(cells: Mapping[int, Any], full: Mapping[str, Any] | None) -> dict[str
         },
         "budgets": sorted({cell["budget"] for cell in cells.values()}),
     }
+
+
+def against_all(
+    arms: Mapping[str, Mapping[int, Any]], full: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the differences of evokd to every arm, and of a variant's own base to the variant."""
+    others = {arm: of for arm, of in arms.items() if arm not in BASES}
+    made = against(others, OF, full)
+    for arm, base in BASES.items():
+        if arm in arms and base in arms:
+            made |= against({base: arms[base], arm: arms[arm]}, base, full)
+    return made
 
 
 def against(

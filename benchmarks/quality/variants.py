@@ -1,8 +1,8 @@
 """What the method loses without each of its elements: arms that differ from evokd in one setting.
 
 The paper's ablations are no-easy, no-correct, no-repeat, no-separation, no-analysis, and no-review,
-which only its own training, `sequential`, has; sequential itself stands beside it. The others leave
-out what was added to the paper.
+which only its own training, `sequential`, has and is set against. The others leave out what was
+added to the paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "no-second-opinion": {"method": {"second_opinion": False}},
     "no-calibrate": {"method": {"calibrate": False}},
     "no-trust": {"method": {"trust": False}},
+    "no-quota": {"loop": {"quota": 0}},
+    "no-soft": {"student": {"soft": 0.0}},
+    "no-rollback": {"selection": {"tolerance": 1.0}},
 }
+
+
+BASES = {"no-review": "sequential"}
+"""What a variant is set against where that is not evokd: it differs from it in one setting."""
 
 
 def arm_under(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.quality.variants import BASES, OF
+
 HEAD = (
     "| arm | seeds | score | deviation | of full data | seen labels | unseen labels |"
     " evokd minus it, 95 % interval | of its error removed |\n"
@@ -23,7 +25,8 @@ def in_words(table: Mapping[str, Any]) -> str:
 
 def _section(about: Mapping[str, Any]) -> str:
     ordered = sorted(about["arms"].items(), key=lambda arm: -arm[1]["mean"])
-    rows = "".join(_row(arm, of, about["differences"].get(f"evokd-{arm}")) for arm, of in ordered)
+    gaps = about["differences"]
+    rows = "".join(_row(arm, of, gaps.get(f"{BASES.get(arm, OF)}-{arm}")) for arm, of in ordered)
     full = f"full data {about['full']:.3f}; " if about["full"] else ""
     budgets = sorted({budget for _, of in ordered for budget in of["budgets"]})
     spent = " or ".join(f"{budget:,}" for budget in budgets)
@@ -36,6 +39,8 @@ def _row(arm: str, of: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     seen, unseen = (_figure(groups.get(name)) for name in ("seen", "unseen"))
     told = f"{gap['diff']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
     removed = gap["error_removed"] if gap else None
+    if arm in BASES and told:
+        told = f"{BASES[arm]}: {told}"
     cells = (
         arm, of["seeds"], _figure(of["mean"]), _figure(of["std"]), share, seen, unseen, told,
         "" if removed is None else f"{100 * removed:.0f} %",

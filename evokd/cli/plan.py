@@ -65,6 +65,7 @@ def _pilot(task: Any, folder: Path) -> tuple[Measured, Forecast, list[Finding]]:
     from contextlib import closing
 
     from evokd.cli.live import Live
+    from evokd.curate import check_apart
     from evokd.fitness import judge
     from evokd.forecast import forecast
     from evokd.learner import EncoderLearner
@@ -75,6 +76,7 @@ def _pilot(task: Any, folder: Path) -> tuple[Measured, Forecast, list[Finding]]:
     from evokd.teacher import open_teacher
 
     data = load_data(task)
+    check_apart(data)
     check_models(task)
     folder.mkdir(parents=True, exist_ok=True)
     with (

@@ -28,6 +28,7 @@ from evokd.wording import Seen
 from serving.spans import without_overlaps
 
 MOST = 40  # entities of one text
+UNCERTAIN = "uncertain entity"
 UNREAD = "entities: "  # opens why a text has no answer though the teacher gave one
 NOTHING = "nothing"
 UNSURE = (
@@ -172,7 +173,7 @@ def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelle
         verdict in ("wrong boundary", "wrong type") and not _beside(span, answer)
         for span, verdict in verdicts.items()
     )
-    return Labelled(write_spans(answer), reason="uncertain entity" if doubted else "")
+    return Labelled(write_spans(answer), reason=UNCERTAIN if doubted else "")
 
 
 def _beside(span: Span, others: Iterable[Span]) -> Span | None:
