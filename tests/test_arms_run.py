@@ -61,7 +61,7 @@ def grown(folder: Path, kind: str = "classification", **groups: dict[str, Any]) 
 def test_texts_of_the_user_that_are_of_no_use_blame_no_teacher(tmp_path: Path) -> None:
     loop = TWO | {"arm": "pool", "pool": 4}
     task = make_kind_task(tmp_path / "task", "classification", loop=loop)
-    leaks = [{"text": example.text} for example in load_data(task).test]
+    leaks = [{"text": f"{example.text}s"} for example in load_data(task).test]
     write_jsonl(tmp_path / "task" / "unlabeled.jsonl", leaks)
     made = Grown(tmp_path, task)
     asked = [row for row in made.rows if row.example.origin == "pool"]
