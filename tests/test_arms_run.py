@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher, make_kind_task
 from fake_run import grow, prompts_of, tables, write_jsonl
+from ledger_checks import entities_told, gold_learned
 
 from evokd.answers import names_in, read_spans
 from evokd.arms import ARMS, INITS, PARTS
@@ -87,6 +88,18 @@ def test_weights_of_labels_do_not_fit_entities(tmp_path: Path) -> None:
         grown(tmp_path, "ner", loop={"arm": "sungen"})
 
 
+@pytest.mark.parametrize("arm", [arm for arm, kind in FITTING if kind == "ner" and arm != "eda"])
+def test_offsets_give_back_what_the_teacher_said(arm: str, tmp_path: Path) -> None:
+    made = grown(tmp_path, "ner", loop={"arm": arm})
+    told, found = entities_told(made.file), 0
+    for row in made.rows:
+        for span in read_spans(row.example.label) if row.split else ():
+            words = row.example.text[span.start : span.end]
+            assert (words, span.label) in told[row.example.text]
+            found += 1
+    assert found > 0 or arm == "seed-only"
+
+
 @pytest.mark.parametrize(("arm", "kind"), FITTING)
 def test_every_arm_ends_with_texts_of_the_task(arm: str, kind: str, tmp_path: Path) -> None:
     made = grown(tmp_path, kind, loop={"arm": arm})
@@ -95,9 +108,7 @@ def test_every_arm_ends_with_texts_of_the_task(arm: str, kind: str, tmp_path: Pa
     assert bool(kept) == (arm != "seed-only")
     for row in kept:
         assert set(names_in(row.example.label, made.task.kind)) <= set(made.task.names)
-        for span in read_spans(row.example.label) if kind == "ner" else ():
-            words = row.example.text[span.start : span.end]
-            assert words == words.strip() != ""
+    assert gold_learned(made.data, made.rows) == []
     test = [e.text for e in made.data.test]
     assert not [text for text in test if text in made.shown()]
     assert not {*test} & {text for _, texts in made.learner.log if _ == "fit" for text in texts}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_kinds import AnyLearner, AnyTeacher, make_kind_task
 from fake_run import Notes, grow, make_task, tables
 from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, digest, user
 from hypothesis import given, settings
@@ -97,6 +98,25 @@ def test_every_arm_keeps_its_tokens(arm: str, cap: int, seed: int) -> None:
             assert spent >= cap
         whole = tables(folder / "run" / "run.db")
         assert all(reply is not None for _, _, _, _, reply, *_ in whole["calls"])
+
+
+class CostlyOfKinds(Costly, AnyTeacher):
+    """Answers the questions of every kind, at some cost."""
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "ner"])
+@pytest.mark.parametrize("arm", ["evokd", "static", "auggpt", "pool"])
+def test_every_kind_keeps_its_tokens(arm: str, kind: str, tmp_path: Path) -> None:
+    cap = 20_000
+    task = make_kind_task(
+        tmp_path / "task", kind, pool=40, teacher={"sequences": WIDTH}, selection=PATIENT,
+        loop=ROUNDS | {"arm": arm}, budget={"tokens": cap},
+    )  # fmt: skip
+    teacher = CostlyOfKinds(3)
+    with suppress(TeacherError):
+        grow(task, tmp_path / "run", teacher, AnyLearner(task))  # type: ignore[arg-type]
+    spent = spent_by(tmp_path / "run")
+    assert cap / 2 < spent < cap + WIDTH * teacher.dearest
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_checks import gold_learned
 
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.replay import replay
 from evokd.run import run_task
 from evokd.scores import score
@@ -88,6 +89,16 @@ def test_no_test_or_dev_text_reached_the_teacher(
     for example in (*data.test, *data.dev):
         quoted = json.dumps(json.dumps(example.text, ensure_ascii=False), ensure_ascii=False)
         assert quoted[1:-1] not in asked
+
+
+def test_nothing_like_a_test_or_dev_text_was_learned_from(
+    finished: tuple[Task, Path, dict[str, Any]],
+) -> None:
+    task, out, _ = finished
+    with reading(out / "run.db") as ledger:
+        rows = ledger.rows()
+    assert {"train", "dev", "gate"} <= {row.split for row in rows}
+    assert gold_learned(load_data(task), rows) == []
 
 
 def test_the_ledger_replays_without_the_model(

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from ledger_checks import entities_told, gold_learned
 from typer.testing import CliRunner
 
+from evokd.answers import read_spans
 from evokd.cli import app
 from evokd.ledger import Ledger
 from evokd.replay import replay
+from evokd.task import demo_task, load_data
 from serving.predictor import open_predictor
 
 SMALL = (
@@ -33,6 +36,12 @@ def test_a_tagger_is_grown_from_six_sentences(tmp_path: Path) -> None:
         assert texts[0][entity.start : entity.end] == entity.text
     ledger = Ledger(out / "run.db")
     try:
-        assert replay(ledger) == ledger.rows()
+        rows = ledger.rows()
+        assert replay(ledger) == rows
     finally:
         ledger.close()
+    assert gold_learned(load_data(demo_task(SMALL, name="slots")), rows) == []
+    told = entities_told(out / "run.db")
+    for row in rows:
+        for span in read_spans(row.example.label) if row.split else ():
+            assert (row.example.text[span.start : span.end], span.label) in told[row.example.text]
