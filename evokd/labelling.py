@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from evokd import prior, prompts
 from evokd.calls import Calls, refused
+from evokd.ledger import Ledger
 from evokd.likeness import Demonstrations
 from evokd.task import Task
 from evokd.teacher import Score, Scored
@@ -74,6 +75,11 @@ def question_of(task: Task) -> str:
     """Return a fingerprint of what a teacher is asked about any text, in every label order."""
     asked = [asdict(one) for order in opinions(task) for one in label_requests(task, [""], order)]
     return hashlib.blake2b(json.dumps(asked).encode("ascii"), digest_size=16).hexdigest()
+
+
+def prior_lacks(task: Task, ledger: Ledger) -> str:
+    """Say of which labels no text told the prior that is taken out of the answers; else ""."""
+    return prior.told(ledger, question_of(task)) if task.method.calibrate else ""
 
 
 def label_texts(

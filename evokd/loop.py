@@ -25,6 +25,7 @@ from evokd.errors import ReplayMiss
 from evokd.examples import Example
 from evokd.gathering import gather, known_texts, refuse_useless, remember, within
 from evokd.kinds import kind_of
+from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
 from evokd.lessons import Fitted, Learner
 from evokd.likeness import sure
@@ -77,8 +78,7 @@ class Loop:
         """Run rounds until there is a reason to end, and return it."""
         for number in range(self.task.loop.rounds + 1):
             if self.ledger.result(number) is None:
-                # A round that was begun is finished with what it has. The first one is always
-                # begun: without it there is no student, and it says what its budget lacks.
+                # What was begun is finished; the first is always begun, and says what it lacks.
                 new = number > 0 and self.ledger.plan(number) is None
                 if new and (why := self.spent() or self.in_vain()):
                     return self._ended(why)
@@ -139,8 +139,9 @@ class Loop:
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
             remember(self.known, rows)
-            if number == 0 and (doubt := doubtful([*apart, *rows])):
-                self.watch.note(doubt)
+            first = (doubtful([*apart, *rows]), prior_lacks(self.task, self.ledger))
+            for note in filter(None, first if number == 0 else ()):
+                self.watch.note(note)
         if done["weaknesses"]:
             self.watch.weaknesses(done["weaknesses"])
 

@@ -25,12 +25,11 @@ from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
 from evokd.gathering import gather, known_texts, remember
 from evokd.kinds import kind_of
-from evokd.labelling import question_of
+from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
-from evokd.prior import told
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
@@ -95,7 +94,7 @@ class Pilot:
         self._meet()
         # First: it tells the teacher's prior, without which a run labels what comes later.
         cover, rows = self._trial("cover", self._cover_plan())
-        if self.task.method.calibrate and (note := told(self.calls.ledger, question_of(self.task))):
+        if note := prior_lacks(self.task, self.calls.ledger):
             self.watch.note(note)
         own, beyond_chance = agreed_on(rows), kappa(rows)
         gold = self._gold()
