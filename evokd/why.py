@@ -31,6 +31,7 @@ from evokd.wording import quote
 PREFIX = 4  # digits that an id may be shortened to
 LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
 ASKED = "not the asked label"
+SPENT = "budget"
 LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
 
@@ -222,17 +223,24 @@ def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
     leak = reason.startswith("leak: ")
     again = reason in ("duplicate", "near-duplicate")
     # Whatever else a text was dropped for comes from its labelling.
-    doubted = bool(reason) and not leak and not again and reason not in ("empty", ASKED, *LATER)
+    others = ("empty", ASKED, SPENT, *LATER)
+    doubted = bool(reason) and not leak and not again and reason not in others
+    # The budget may end before a text is labelled, or allow no more texts than were.
+    unlabelled = reason == SPENT and not row.example.label
+    says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
+    budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
     unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
     made = [
         Check("has words", reason != "empty"),
         Check("no leak of a dev or test text", not leak, _twin(record, row) if leak else ""),
         Check("not said before", not again, _twin(record, row) if again else ""),
+        *[budget] * unlabelled,
         Check("its label can be trusted", not doubted, reason if doubted else unasked),
     ]
     if row.example.origin == "cover":
         says = f"asked for {source}, labelled {row.example.label}"
         made.append(Check("is what was asked for", reason != ASKED, says))
+    made += [budget] * (not unlabelled)
     later = reason in LATER
     made.append(Check("not taken back later", not later, reason if later else ""))
     failed = next((i for i, check in enumerate(made) if not check.passed), len(made))

@@ -112,6 +112,48 @@ def test_what_was_taken_back_had_passed_all_else(run: Run, tmp_path: Path, reaso
     assert (last.passed, last.says) == (False, reason)
 
 
+BUDGET = "within the budget"
+
+
+def test_a_text_over_the_cap_on_examples_had_passed_all_else(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", budget={"examples": 5})
+    made = Run(tmp_path / "run", task)
+    rows = [row for row in made.rows() if row.reason == "budget"]
+    assert len(rows) > 5
+    with reading(made.file) as ledger:
+        for row in rows:
+            lineage = why(ledger, row.example.text)
+            *before, over, later = lineage.checks
+            assert all(check.passed for check in before)
+            assert {"its label can be trusted", "is what was asked for"} <= {c.name for c in before}
+            assert (over.name, over.passed) == (BUDGET, False)
+            assert "budget.examples" in over.says
+            assert later.passed is None
+            assert len(lineage.labelling) == 2
+
+
+def test_a_text_that_the_budget_left_without_a_label_is_told_so(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", budget={"tokens": 3_000}, teacher={"sequences": 4})
+    made = Run(tmp_path / "run", task)
+    rows = [row for row in made.rows() if row.reason == "budget"]
+    assert rows
+    assert not any(row.example.label for row in rows)
+    with reading(made.file) as ledger:
+        for row in rows:
+            checks = why(ledger, row.example.text).checks
+            place = [c.name for c in checks].index("its label can be trusted")
+            *before, over = checks[:place]
+            assert all(check.passed for check in before)
+            assert (over.name, over.passed) == (BUDGET, False)
+            assert "before its label was known" in over.says
+            assert all(check.passed is None for check in checks[place:])
+
+
+def test_what_is_kept_is_within_the_budget(run: Run, ledger: Ledger) -> None:
+    kept = why(ledger, one(run, split="train", origin="cover").example.text).checks
+    assert [check.passed for check in kept if check.name == BUDGET] == [True]
+
+
 def test_a_leak_names_the_gold_text(ledger: Ledger) -> None:
     lineage = why(ledger, LEAK)
     assert lineage.told.fate == "leak: test"
