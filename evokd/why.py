@@ -2,7 +2,7 @@
 
 Reads the ledger alone. `matches` finds the text that is meant, `why` tells its lineage. A text
 came from those that its prompt showed: mistakes and right answers for hard and easy texts,
-examples for cover; and they from earlier ones, back to the seeds.
+examples for cover; or from the seed that was edited; and they from earlier ones, back to the seeds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from evokd.arms.edits import edits
 from evokd.calls import read_reply, refused
 from evokd.curate import NEAR
 from evokd.examples import Example, jaccard, normalise, text_id, trigrams
@@ -139,8 +140,13 @@ class Record:
         return self._tested[row.round].get(row.example.text)
 
     def shown(self, row: Row) -> tuple[Shown, ...]:
-        """Return the texts that the prompt of a text showed."""
+        """Return the texts that the prompt of a text showed, or the seed that was edited to it."""
         plan, source = self._plan(row.round), row.source or ""
+        if row.example.origin == "edited":
+            # No row says of which seed, but the edits come out again as they did then.
+            made = edits(self.task, f"round {row.round}", plan)
+            found = [e.seed for e in made if e.text == row.example.text]
+            return tuple(Shown(self.told(seed), "edited") for seed in found)
         if row.example.origin in ("hard", "easy") and source.startswith("group "):
             group = Group.from_json(plan["groups"][int(source.removeprefix("group ")) - 1])
             seen = [("wrong", s) for s in group.wrong] + [("right", s) for s in group.right]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -180,6 +181,33 @@ def test_a_hard_text_has_the_mistakes_and_the_weakness_behind_it(run: Run, ledge
         prediction = said[shown.told.text]
         assert (shown.said, shown.confidence) == (prediction.predicted, prediction.confidence)
         assert (shown.role == "wrong") == (shown.said != shown.told.label)
+
+
+@pytest.mark.parametrize("kind", ["classification", "ner"])
+def test_an_edited_seed_names_the_seed(tmp_path: Path, kind: str) -> None:
+    loop = {"arm": "eda", "rounds": 2, "conversations": 4}
+    task: Any = make_kind_task(tmp_path / "task", kind, loop=loop, selection={"tolerance": 1.0})
+    learner: Any = AnyLearner(task)
+    grow(task, tmp_path / "run", AnyTeacher(), learner)
+    seeds = {e.text: Counter(e.text.split()) for e in texts_of(1, 1)}
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        rows = [row for row in ledger.rows() if row.example.origin == "edited"]
+        named: dict[str, str] = {}
+        for row in rows:
+            lineage = why(ledger, row.example.text)
+            (shown,) = lineage.shown
+            assert (shown.role, shown.told.fate) == ("edited", "seed example")
+            assert [a.told.text for a in lineage.ancestors] == [shown.told.text]
+            named[row.example.text] = shown.told.text
+    assert {*named.values()} == {*seeds}
+    for text, seed in named.items():
+        words = Counter(text.split())
+        unlike = {of: len([*(words - own).elements(), *(own - words).elements()])
+                  for of, own in seeds.items()}  # fmt: skip
+        assert unlike[seed] <= 2  # one edit: a word moved, left out or put in
+        assert unlike[seed] == min(unlike.values())
+    told = CliRunner().invoke(app, ["why", str(tmp_path / "run"), text])
+    assert re.search(rf"edited +{text_id(seed)[:8]}  {re.escape(seed)}", told.output)
 
 
 def test_lineage_goes_back_to_the_seeds(run: Run, ledger: Ledger) -> None:
