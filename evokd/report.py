@@ -107,6 +107,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "fraction": lambda v: "–" if v is None else f"{v:.2f}",
         "percent": lambda v: "–" if v is None else f"{100 * v:.1f}\u202f%",
         "number": lambda v: "–" if v is None else f"{v:,}".replace(",", "\u202f"),
         "megabytes": lambda v: "–" if v is None else f"{v / 1e6:.1f}\u202fMB",
