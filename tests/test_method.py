@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from evokd.ledger import Ledger
 from evokd.lessons import new_alone
 from evokd.noise import NOISY
 from evokd.replay import replay
+from evokd.spending import by_step
 
 ANALYSIS, RIGHT = "Which kinds of text does it get wrong?", "It got these texts right:"
 
@@ -154,6 +156,8 @@ def test_attributes_are_asked_once_and_written_by(tmp_path: Path) -> None:
     made = grown(tmp_path, method={"attributes": True})
     calls = [c for c in tables(made.file)["calls"] if c[1] == "round 0/attributes"]
     assert len(calls) == 1
+    with closing(Ledger(made.file, attempt=False)) as ledger:
+        assert by_step(ledger)["attributes"]["calls"] == 1
     assert made.stage("attributes")["reject"] is None
     usual = [p for p in made.shown().split("\n") if "new texts of the class" in p]
     assert any("about work, loud, from a child." in p for p in usual)

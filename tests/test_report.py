@@ -158,6 +158,16 @@ def test_how_varied_texts_are_is_told_by_round(make: Make, tmp_path: Path) -> No
         assert any(name in title and f"{better} is more varied" in title for title in titles)
 
 
+def test_what_was_asked_is_told_by_round_and_by_step(make: Make) -> None:
+    html = make(rounds=2)
+    assert cells(html, "round 1") == "1 31 000 3 100 7 750"
+    # All three rounds, and the texts for the gate.
+    assert cells(html, "writing hard and easy texts") == "3 93 000 9 300 23 250"
+    assert cells(html, "writing texts of every label") == "1 40 000 4 000 10 000"
+    assert cells(html, "in all") == "4 133 000 13 300 33 250"
+    assert not re.search('scope="row">(labelling|other)<', html)
+
+
 @pytest.mark.parametrize("lacks", [("self_bleu",), ("self_bleu", "distinct_2", "nearest")])
 def test_a_run_of_an_earlier_version_lacks_figures(
     make: Make, tmp_path: Path, lacks: tuple[str, ...]
