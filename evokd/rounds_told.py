@@ -26,7 +26,7 @@ OTHER = "other"
 
 
 def written_rounds(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return for every round what became of its texts, and the replies that were refused.
+    """Return for every round what became of its texts, and what was refused of replies.
 
     Returns:
         `fates` and `rejects`, the columns that occur, and `rounds`: each with its name, the number

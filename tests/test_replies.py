@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from evokd.answers import Span
 from evokd.examples import is_unicode
 from evokd.replies import (
+    FAULTS,
     MAX_TEXT,
     Entities,
     Texts,
     occurrences,
     parse_entities,
     parse_hard_easy,
+    parse_labelled,
     parse_list,
     parse_patterns,
+    refusals,
 )
 from evokd.teacher import Written
 
@@ -59,14 +62,22 @@ def test_no_text_breaks_a_parser(text: str) -> None:
 def test_a_list_gives_back_its_texts(given_texts: list[str], ascii_only: bool) -> None:
     made = parse_list(reply(json.dumps(given_texts, ensure_ascii=ascii_only)))
     good = folded(given_texts)
-    assert made == (Texts(tuple(("cover", t) for t in good)) if good else Texts(reject="no text"))
+    empty = len(given_texts) - len(good)
+    assert made == (
+        Texts(tuple(("cover", t) for t in good), None, ("empty text",) * empty)
+        if good
+        else Texts(reject="no text")
+    )
 
 
 @given(texts, texts)
 def test_hard_and_easy_give_back_their_texts(hard: list[str], easy: list[str]) -> None:
     made = parse_hard_easy(reply(json.dumps({"easy": easy, "hard": hard})))
     pairs = [("hard", t) for t in folded(hard)] + [("easy", t) for t in folded(easy)]
-    assert made == (Texts(tuple(pairs)) if pairs else Texts(reject="no text"))
+    empty = len(hard) + len(easy) - len(pairs)
+    assert made == (
+        Texts(tuple(pairs), None, ("empty text",) * empty) if pairs else Texts(reject="no text")
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,12 +157,30 @@ def test_a_cut_reply_is_refused_even_when_it_parses() -> None:
     assert parse_hard_easy(reply('{"hard": ["a"]}', "length")).reject == "cut"
 
 
-def test_too_long_texts_are_left_out() -> None:
-    long, fits = "x" * (MAX_TEXT + 1), "y" * MAX_TEXT
-    assert parse_list(reply(json.dumps([long, fits, " z "]))).texts == (
-        ("cover", fits),
-        ("cover", "z"),
-    )
+LONG, FITS = "x" * (MAX_TEXT + 1), "y" * MAX_TEXT
+
+
+def test_texts_that_cannot_be_used_are_left_out_and_counted() -> None:
+    given_texts = [LONG, FITS, "", "\ud83d", " z ", " \n"]
+    made = parse_list(reply(json.dumps(given_texts)))
+    assert made.texts == (("cover", FITS), ("cover", "z"))
+    faults = ("text too long", "empty text", "text not Unicode", "empty text")
+    assert made.left_out == refusals(made) == faults
+    assert {*faults} == {*FAULTS}
+    both = parse_hard_easy(reply(json.dumps({"hard": given_texts, "easy": ["", "w"]})))
+    assert len(both.texts) == 3
+    assert both.left_out == (*faults, "empty text")
+    items = [{"text": text, "class": "x"} for text in given_texts]
+    labelled = parse_labelled(reply(json.dumps({"hard": items})), ["x"])
+    assert labelled.texts == (("hard", FITS, "x"), ("hard", "z", "x"))
+    assert refusals(labelled) == faults
+
+
+def test_a_reply_that_is_refused_counts_once() -> None:
+    for text in ('["", "", ""]', json.dumps([LONG, ""])):
+        assert refusals(parse_list(reply(text))) == ("no text",)
+    assert refusals(parse_list(reply('["", "a"]', "length"))) == ("cut",)
+    assert refusals(parse_list(reply('["a"]'))) == ()
 
 
 TEXT = "play the Blue album by Blue, the band"
