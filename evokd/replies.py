@@ -151,10 +151,15 @@ def parse_attributes(reply: Written) -> Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """Entities of one reply, in the order of the text, or why the reply is refused."""
+    """Entities of one reply, in the order of the text, or why the reply is refused.
+
+    Attributes:
+        overlaps: those that are left out because a longer or earlier one stands there.
+    """
 
     spans: tuple[Span, ...] = ()
     reject: Reject | None = None
+    overlaps: tuple[Span, ...] = ()
 
 
 def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entities:
@@ -185,7 +190,8 @@ def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entitie
         if not places:
             return Entities(reject="not in the text")
         found.append(Span(*places[0], item["type"]))
-    return Entities(tuple(without_overlaps(found)))
+    spans = without_overlaps(found)
+    return Entities(tuple(spans), None, tuple(s for s in dict.fromkeys(found) if s not in spans))
 
 
 def occurrences(text: str, words: str) -> list[tuple[int, int]]:

@@ -200,7 +200,7 @@ TEXT = "play the Blue album by Blue, the band"
 def test_entities_are_found_in_the_text(items: list[Any], spans: list[Any]) -> None:
     said = [dict(zip(("text", "type", "nth"), item, strict=False)) for item in items]
     made = parse_entities(reply(json.dumps(said)), TEXT, ["title", "artist"])
-    assert made == Entities(tuple(Span(*span) for span in spans))
+    assert (made.spans, made.reject) == (tuple(Span(*span) for span in spans), None)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +234,17 @@ def test_refused_entities(items: list[Any], reason: str) -> None:
 )
 def test_no_entity_is_a_part_of_a_word(text: str, words: str, places: Any) -> None:
     assert occurrences(text, words) == places
+
+
+def test_entities_that_give_way_to_others_are_told() -> None:
+    items = [("Blue album", "title"), ("album by", "title"), ("Blue", "title"), ("Blue", "title")]
+    said = [{"text": words, "type": kind} for words, kind in items]
+    made = parse_entities(reply(json.dumps(said)), TEXT, ["title"])
+    # The second Blue is found behind what stands before it, and the first one within the album.
+    assert made.spans == (Span(9, 19, "title"), Span(23, 27, "title"))
+    assert made.overlaps == (Span(14, 22, "title"), Span(9, 13, "title"))
+    twice = [{"text": "band", "type": "artist"}] * 2  # the same one again is no other
+    assert parse_entities(reply(json.dumps(twice)), TEXT, ["artist"]).overlaps == ()
 
 
 @given(
