@@ -62,12 +62,14 @@ def gather(
     *,
     dev: int,
     like: Sequence[Example] = (),
+    counts: Counter[str] | None = None,
 ) -> list[Row]:
     """Curate proposals, label what is left, and say of each what it serves or why it is dropped.
 
     Args:
         dev: texts a label to hold out, at most 30 % of its kept texts.
         like: labelled texts of which the likest may be shown where others are labelled.
+        counts: counts by reason what is left out of answers that are otherwise kept.
     """
     found = curate([p.text for p in proposed], known).reasons
     pairs = [(p, _excused(p, reason)) for p, reason in zip(proposed, found, strict=True)]
@@ -77,10 +79,12 @@ def gather(
     asked_for = [p.source if p.origin == "cover" and not number else None for p in unlabelled]
     kind = kind_of(view.task)
     shown = nearest(asked, like, count=view.task.method.demonstrations)
-    labelled = iter(
-        kind.label(view.calls, view.scope, asked, view.progress, like=shown, asked_for=asked_for)
+    given = kind.label(
+        view.calls, view.scope, asked, view.progress, like=shown, asked_for=asked_for
     )
-    rows = []
+    if counts is not None:
+        counts.update(why for answer in given for why in answer.left_out)
+    labelled, rows = iter(given), []
     for p, reason in pairs:
         said = None
         if not reason:

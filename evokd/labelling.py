@@ -39,11 +39,14 @@ class Labelled:
         label: the answer, as `evokd.answers` writes it.
         soft: the teacher's probability of every label, in the task's order; () where it has none.
         reason: why the answer cannot be trusted; "" when it can.
+        left_out: why parts of what the teacher said are not in an answer that can be trusted, a
+            reason for each part.
     """
 
     label: str
     soft: tuple[float, ...] = ()
     reason: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def orders(names: Sequence[str]) -> list[list[str]]:

@@ -177,12 +177,16 @@ class Ledger:
                 other._db.execute(query),
             )
 
-    def call_totals(self, scope: str = "") -> dict[str, int]:
-        """Return calls, tokens_in, tokens_out and decoded of scopes that start with `scope`."""
+    def call_totals(self, scope: str = "", *, step: str = "") -> dict[str, int]:
+        """Return calls, tokens_in, tokens_out and decoded of scopes that start with `scope`.
+
+        Args:
+            step: of the calls of this step alone, such as "label": how a scope's last part begins.
+        """
         row = self._db.execute(
             "SELECT count(tokens_in), sum(tokens_in), sum(tokens_out), sum(decoded) FROM calls"
-            " WHERE reply IS NOT NULL AND substr(scope, 1, ?) = ?",
-            (len(scope), scope),
+            " WHERE reply IS NOT NULL AND substr(scope, 1, ?) = ? AND instr(scope, ?)",
+            (len(scope), scope, step and f"/{step}"),
         ).fetchone()
         names = ("calls", "tokens_in", "tokens_out", "decoded")
         return {name: int(value or 0) for name, value in zip(names, row, strict=True)}
@@ -215,11 +219,8 @@ class Ledger:
 
     def roll_back(self, round: int) -> None:
         """Take a round's texts out of training: they hurt."""
-        self._db.execute(
-            "UPDATE examples SET split = NULL, reason = 'round rolled back'"
-            " WHERE round = ? AND split = 'train'",
-            (round,),
-        )
+        query = "UPDATE examples SET split = NULL, reason = 'round rolled back'"
+        self._db.execute(f"{query} WHERE round = ? AND split = 'train'", (round,))
 
     def drop(self, texts: Iterable[str], reason: str) -> None:
         """Take texts out of training."""
@@ -236,9 +237,8 @@ class Ledger:
 
     def set_plan(self, round: int, plan: object) -> None:
         """Record a round's plan: what it will show and the seeds it will use."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO rounds (number, plan) VALUES (?, ?)", (round, _dump(plan))
-        )
+        query = "INSERT OR IGNORE INTO rounds (number, plan) VALUES (?, ?)"
+        self._db.execute(query, (round, _dump(plan)))
 
     def result(self, round: int) -> Any:
         """Return a finished round's result, or None."""
@@ -250,10 +250,8 @@ class Ledger:
 
     def results(self) -> list[dict[str, Any]]:
         """Return the results of all finished rounds, in order."""
-        rows = self._db.execute(
-            "SELECT result FROM rounds WHERE result IS NOT NULL ORDER BY number"
-        )
-        return [json.loads(result) for (result,) in rows]
+        query = "SELECT result FROM rounds WHERE result IS NOT NULL ORDER BY number"
+        return [json.loads(result) for (result,) in self._db.execute(query)]
 
     def add_predictions(self, round: int, predictions: Sequence[Prediction]) -> None:
         """Record what the student said of a round's training texts, in their order."""

@@ -16,7 +16,8 @@ class Told:
     Attributes:
         fate: what it serves ("train", "held out: dev", "seed example", ...), or why it was dropped.
         round: the round that wrote it, -1 for texts of the gate; None for the user's own.
-        origin: what was expected of it: "cover", "hard", "easy" or "pool"; "" for the user's own.
+        origin: what was expected of it: "cover", "hard", "easy", "paraphrase", "edited" or "pool";
+            "" for the user's own.
         source: what its call was after: "group 2", or a label's name.
     """
 
@@ -31,11 +32,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A text that a prompt showed.
+    """A text that another one came from: its prompt showed it, or it is the seed that was edited.
 
     Attributes:
-        role: "wrong" or "right" by what the student had said of it, or "example".
-        said: what the student had said; "" of an example.
+        role: "wrong" or "right" by what the student had said of it, or "example", or "edited".
+        said: what the student had said; "" of an example and of what was edited.
         confidence: how sure it was, where that is recorded.
     """
 
@@ -77,10 +78,10 @@ class Lineage:
     Attributes:
         soft: the teacher's probability of every label, as the student is trained on it.
         tested: what the student said of it before it was trained on it.
-        call: the call that wrote it; None for a text of the user's pool.
+        call: the call that wrote it; None for a text of the user's pool and an edited seed.
         analysis: the call that named what a hard or easy text is about.
         weakness: the same in the teacher's words, a pattern each.
-        shown: the texts that its prompt showed.
+        shown: the texts that its prompt showed, or the seed that was edited.
         ancestors: those and all that they came from in turn, each once, the nearest first.
         also: the other times that the same text came up.
     """

@@ -122,16 +122,19 @@ class Loop:
     def collect(self, number: int, plan: Mapping[str, Any]) -> None:
         """Ask the arm for texts, label them, and record all of them, kept or dropped."""
         if (done := self.ledger.stage(f"round {number} texts")) is None:
-            apart = self._dev_rows(number, plan)
+            counts: Counter[str] = Counter()  # of what is refused
+            apart = self._dev_rows(number, plan, counts)
             view = self._view(number, plan)
             proposed = arm_of(self.task, number)(view)
+            counts.update(proposed.rejects)
             dev = 0 if plan.get("dev") else self._dev_texts(number)
-            rows = gather(view, number, proposed.texts, self.known, dev=dev, like=self._sure())
+            rows = gather(
+                view, number, proposed.texts, self.known, dev=dev, like=self._sure(), counts=counts
+            )
             rows = within(self.kind, rows, self._examples_left())
-            rejects = Counter(proposed.rejects)
             if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
-                rejects[f"attributes: {reject}"] += 1
-            done = {"weaknesses": proposed.weaknesses, "rejects": dict(rejects)}
+                counts[f"attributes: {reject}"] += 1
+            done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}
             # Only a teacher's own texts say that it is of no use.
             if number == 0 and (any(p.call for p in proposed.texts) or proposed.rejects):
                 refuse_useless(rows, proposed.rejects)
@@ -272,12 +275,14 @@ class Loop:
         asked = {"cover": plan.get("dev", {}), **shown}
         return View(self.task, self.calls, "round 0/dev", asked, self.watch.progress)
 
-    def _dev_rows(self, number: int, plan: Mapping[str, Any]) -> list[Row]:
-        """Have texts written to be held out, where the round's own are not for that."""
+    def _dev_rows(self, number: int, plan: Mapping[str, Any], counts: Counter[str]) -> list[Row]:
+        """Have texts written to be held out, where the round's own are not; count the refused."""
         if not plan.get("dev"):
             return []
         view = self._dev_view(plan)
-        rows = gather(view, number, covered(view).texts, self.known, dev=0)
+        proposed = covered(view)
+        counts.update(proposed.rejects)
+        rows = gather(view, number, proposed.texts, self.known, dev=0, counts=counts)
         remember(self.known, rows)
         return [replace(row, split="dev") if row.split else row for row in rows]
 

@@ -31,6 +31,7 @@ from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
 from evokd.records import Prediction, Row
+from evokd.replies import FAULTS
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import Generate, Score, Scored, Teacher, Written
@@ -252,7 +253,7 @@ def _doubted(row: Row) -> bool:
 
 def _parsed(proposed: Proposed, conversations: int) -> Share:
     """Count replies that could be read: lists of texts, and analyses where there were any."""
-    refused = sum(proposed.rejects.values())
+    refused = sum(n for why, n in proposed.rejects.items() if why not in FAULTS)
     named = sum(bool(patterns) for patterns in proposed.weaknesses)
     replies = conversations + len(proposed.weaknesses)
     return Share(conversations - refused + named, replies)

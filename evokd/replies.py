@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Literal, TypeGuard, TypeVar, get_args
 
 from evokd.answers import Span
 from evokd.examples import is_unicode
@@ -28,15 +28,25 @@ Reject = Literal[
     "unknown type",
     "not in the text",
 ]
+Fault = Literal["empty text", "text too long", "text not Unicode"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+"""Why a text is left out of a reply whose other texts are read."""
 MAX_TEXT = 2000
+Item = TypeVar("Item", tuple[str, str], tuple[str, str, str])
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts of one reply, as (expected, text); expected is "hard", "easy" or "cover"."""
+    """Texts of one reply, as (expected, text); expected is "hard", "easy" or "cover".
+
+    Attributes:
+        reject: why the whole reply is refused.
+        left_out: why texts are left out of one that is read, a reason for each.
+    """
 
     texts: tuple[tuple[str, str], ...] = ()
     reject: Reject | None = None
+    left_out: tuple[Fault, ...] = ()
 
 
 def parse_list(reply: Written) -> Texts:
@@ -63,10 +73,19 @@ def parse_hard_easy(reply: Written) -> Texts:
 
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
-    """Texts of one reply, as (expected, text, label); expected is "hard" or "easy"."""
+    """Texts of one reply, as (expected, text, label); expected is "hard" or "easy".
+
+    The rest is as in `Texts`.
+    """
 
     texts: tuple[tuple[str, str, str], ...] = ()
     reject: Reject | None = None
+    left_out: tuple[Fault, ...] = ()
+
+
+def refusals(parsed: Texts | LabelledTexts) -> tuple[str, ...]:
+    """Return the reasons to count for a reply: its own, or one for each text that is left out."""
+    return (parsed.reject,) if parsed.reject else parsed.left_out
 
 
 def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
@@ -83,13 +102,14 @@ def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
         return LabelledTexts(reject="wrong shape")
     if any(item["class"] not in labels for part in value.values() for item in part):
         return LabelledTexts(reject="unknown label")
-    read = [
-        (expected, text, item["class"])
-        for expected in ("hard", "easy")
-        for item in value.get(expected, ())
-        for _, text in _made([(expected, item["text"])]).texts
-    ]
-    return LabelledTexts(tuple(read)) if read else LabelledTexts(reject="no text")
+    read, left_out = _sound(
+        [
+            (expected, _folded(item["text"]), item["class"])
+            for expected in ("hard", "easy")
+            for item in value.get(expected, ())
+        ]
+    )
+    return LabelledTexts(read, None, left_out) if read else LabelledTexts(reject="no text")
 
 
 def _is_labelled(item: object) -> bool:
@@ -131,10 +151,15 @@ def parse_attributes(reply: Written) -> Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """Entities of one reply, in the order of the text, or why the reply is refused."""
+    """Entities of one reply, in the order of the text, or why the reply is refused.
+
+    Attributes:
+        overlaps: those that are left out because a longer or earlier one stands there.
+    """
 
     spans: tuple[Span, ...] = ()
     reject: Reject | None = None
+    overlaps: tuple[Span, ...] = ()
 
 
 def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entities:
@@ -165,7 +190,8 @@ def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entitie
         if not places:
             return Entities(reject="not in the text")
         found.append(Span(*places[0], item["type"]))
-    return Entities(tuple(without_overlaps(found)))
+    spans = without_overlaps(found)
+    return Entities(tuple(spans), None, tuple(s for s in dict.fromkeys(found) if s not in spans))
 
 
 def occurrences(text: str, words: str) -> list[tuple[int, int]]:
@@ -200,11 +226,27 @@ def parse_patterns(reply: Written) -> tuple[str, ...]:
 
 
 def _made(pairs: list[tuple[str, str]]) -> Texts:
-    folded = [(kind, " ".join(text.split())) for kind, text in pairs]
-    good = tuple(
-        (kind, text) for kind, text in folded if 0 < len(text) <= MAX_TEXT and is_unicode(text)
-    )
-    return Texts(good) if good else Texts(reject="no text")
+    good, left_out = _sound([(kind, _folded(text)) for kind, text in pairs])
+    return Texts(good, None, left_out) if good else Texts(reject="no text")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _sound(items: list[Item]) -> tuple[tuple[Item, ...], tuple[Fault, ...]]:
+    """Return the items whose text, the second part, can be used, and why the others cannot."""
+    faults = [_fault(item[1]) for item in items]
+    good = tuple(item for item, fault in zip(items, faults, strict=True) if fault is None)
+    return good, tuple(fault for fault in faults if fault)
+
+
+def _fault(text: str) -> Fault | None:
+    if not text:
+        return "empty text"
+    if len(text) > MAX_TEXT:
+        return "text too long"
+    return None if is_unicode(text) else "text not Unicode"
 
 
 def _is_texts(value: object) -> TypeGuard[list[str]]:

@@ -24,6 +24,7 @@ from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.selection import ALONE, Judge, Selection
+from evokd.spending import STEPS, by_step
 from evokd.task import Task, TaskData
 from serving.layout import INT8
 
@@ -107,6 +108,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "fraction": lambda v: "–" if v is None else f"{v:.2f}",
         "percent": lambda v: "–" if v is None else f"{100 * v:.1f}\u202f%",
         "number": lambda v: "–" if v is None else f"{v:,}".replace(",", "\u202f"),
         "megabytes": lambda v: "–" if v is None else f"{v / 1e6:.1f}\u202fMB",
@@ -151,6 +153,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "export": told.export,
         "latency": latency_table(told.latency),
         "asked": asked(told),
+        "steps": [{"name": STEPS.get(n, n), **spent} for n, spent in by_step(ledger).items()],
         "settings": settings(task),
         "seconds": ledger.seconds(),
         "counts": {name: len(getattr(data, name)) for name in ("seed", "unlabeled", "dev", "test")},

@@ -26,16 +26,18 @@ OTHER = "other"
 
 
 def written_rounds(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return for every round what became of its texts, and the replies that were refused.
+    """Return for every round what became of its texts, and what was refused of replies.
 
     Returns:
         `fates` and `rejects`, the columns that occur, and `rounds`: each with its name, the number
-        written, counts by fate and by reject, and the parts of its bar as (key, count, percent).
+        written, counts by fate and by reject, the parts of its bar as (key, count, percent), and
+        how varied its kept texts are, as `evokd.diversity` says, so far as it was measured.
     """
     fates: dict[int, Counter[str]] = defaultdict(Counter)
     for row in rows:
         fates[row.round][fate(row)] += 1
     refused = {r["round"]: r["rejects"] for r in results}
+    varied = {r["round"]: r.get("diversity", {}) for r in results}
     numbers = sorted({*fates, *refused}, key=lambda n: (n < 0, n))  # the gate's texts come last
     longest = max((c.total() for c in fates.values()), default=0) or 1
     order = [*KEPT.values(), *(reason for part in PARTS.values() for reason in part)]
@@ -51,6 +53,7 @@ def written_rounds(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> di
                 "fates": fates[n],
                 "rejects": refused.get(n, {}),
                 "bar": _bar(fates[n], longest),
+                "diversity": varied.get(n, {}),
             }
             for n in numbers
         ],

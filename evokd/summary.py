@@ -7,6 +7,7 @@ from typing import Any
 from evokd.budget import loop_tokens
 from evokd.ledger import Ledger
 from evokd.selection import Judge
+from evokd.spending import by_step
 
 
 def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
             **(ledger.meta("teacher") or {}),
             **ledger.call_totals(),
             "loop_tokens": loop_tokens(ledger),
+            "steps": by_step(ledger),
         },
         "examples": {
             "written": len(rows),

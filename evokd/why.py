@@ -2,7 +2,7 @@
 
 Reads the ledger alone. `matches` finds the text that is meant, `why` tells its lineage. A text
 came from those that its prompt showed: mistakes and right answers for hard and easy texts,
-examples for cover; and they from earlier ones, back to the seeds.
+examples for cover; or from the seed that was edited; and they from earlier ones, back to the seeds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from evokd.arms.edits import edits
 from evokd.calls import read_reply, refused
 from evokd.curate import NEAR
 from evokd.examples import Example, jaccard, normalise, text_id, trigrams
@@ -31,6 +32,7 @@ from evokd.wording import quote
 PREFIX = 4  # digits that an id may be shortened to
 LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
 ASKED = "not the asked label"
+SPENT = "budget"
 LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
 
@@ -138,8 +140,13 @@ class Record:
         return self._tested[row.round].get(row.example.text)
 
     def shown(self, row: Row) -> tuple[Shown, ...]:
-        """Return the texts that the prompt of a text showed."""
+        """Return the texts that the prompt of a text showed, or the seed that was edited to it."""
         plan, source = self._plan(row.round), row.source or ""
+        if row.example.origin == "edited":
+            # No row says of which seed, but the edits come out again as they did then.
+            made = edits(self.task, f"round {row.round}", plan)
+            found = [e.seed for e in made if e.text == row.example.text]
+            return tuple(Shown(self.told(seed), "edited") for seed in found)
         if row.example.origin in ("hard", "easy") and source.startswith("group "):
             group = Group.from_json(plan["groups"][int(source.removeprefix("group ")) - 1])
             seen = [("wrong", s) for s in group.wrong] + [("right", s) for s in group.right]
@@ -222,17 +229,24 @@ def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
     leak = reason.startswith("leak: ")
     again = reason in ("duplicate", "near-duplicate")
     # Whatever else a text was dropped for comes from its labelling.
-    doubted = bool(reason) and not leak and not again and reason not in ("empty", ASKED, *LATER)
+    others = ("empty", ASKED, SPENT, *LATER)
+    doubted = bool(reason) and not leak and not again and reason not in others
+    # The budget may end before a text is labelled, or allow no more texts than were.
+    unlabelled = reason == SPENT and not row.example.label
+    says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
+    budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
     unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
     made = [
         Check("has words", reason != "empty"),
         Check("no leak of a dev or test text", not leak, _twin(record, row) if leak else ""),
         Check("not said before", not again, _twin(record, row) if again else ""),
+        *[budget] * unlabelled,
         Check("its label can be trusted", not doubted, reason if doubted else unasked),
     ]
     if row.example.origin == "cover":
         says = f"asked for {source}, labelled {row.example.label}"
         made.append(Check("is what was asked for", reason != ASKED, says))
+    made += [budget] * (not unlabelled)
     later = reason in LATER
     made.append(Check("not taken back later", not later, reason if later else ""))
     failed = next((i for i, check in enumerate(made) if not check.passed), len(made))

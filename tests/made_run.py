@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evokd.diversity import diversity
 from evokd.examples import Example
 from evokd.feedback import groups
 from evokd.gathering import missed
@@ -177,6 +178,7 @@ def _round(
         "dropped": dict(Counter(r.reason for r in rows if r.reason)),
         "rejects": {"no json": 2, "cut": 1} if number else {},
         "weaknesses": words,
+        "diversity": diversity([r.example.text for r in rows if r.split], seed=number),
         "missed": missed(ledger.tested(number)),
         "trained_on": 40 + count * number,
         "dev": _score(rng, task, _gold(rng, task.names, 60), skill + 0.02 - 0.1 * rolled_back),

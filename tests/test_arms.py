@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_kinds import AnyTeacher
 from fake_run import make_task
 from fakes import LABELS, ScriptedTeacher, texts_of
 from hypothesis import given
@@ -20,7 +21,7 @@ from evokd.calls import Calls
 from evokd.feedback import Group
 from evokd.ledger import Ledger
 from evokd.prompts import STYLES
-from evokd.replies import parse_hard_easy, parse_list
+from evokd.replies import MAX_TEXT, parse_hard_easy, parse_list
 from evokd.teacher import Written, grammar
 from evokd.watch import Silent
 from evokd.wording import Seen
@@ -139,6 +140,36 @@ def test_bad_replies_are_counted_by_reason(tmp_path: Path) -> None:
     assert sum(proposed.rejects.values()) == 12 + 6
     assert proposed.rejects.keys() == {"cut", "no json", "wrong shape"}
     asked.ledger.close()
+
+
+class Careless(AnyTeacher):
+    """Adds texts that cannot be used to every list."""
+
+    def _flawed(self, texts: list[str], number: int) -> list[str]:
+        return ["", *super()._flawed(texts, number), " \n", "x" * (MAX_TEXT + 1)]
+
+
+@pytest.mark.parametrize("separation", [True, False])
+def test_single_texts_that_are_left_out_are_counted_and_change_no_other(
+    tmp_path: Path, separation: bool
+) -> None:
+    said = []
+    for teacher in (AnyTeacher, Careless):
+        folder = tmp_path / teacher.__name__
+        folder.mkdir()
+        groups = [g.to_json() for g in GROUPS]
+        seeds = [[texts[0], label] for label, texts in SEEDS.items()]
+        plan = {"groups": groups, "cover": {"music": 3}, "paraphrases": seeds}
+        asked = Asked(folder, teacher(faulty=0), **plan)
+        method = asked.view.task.method.model_copy(update={"separation": separation})
+        view = replace(asked.view, task=asked.view.task.model_copy(update={"method": method}))
+        said.append([arm(view) for arm in (evokd, ARMS["auggpt"])])
+        asked.ledger.close()
+    (feedback, paraphrases), (worse, worse_paraphrases) = said
+    for good, bad, lists in ((feedback, worse, 5), (paraphrases, worse_paraphrases, 3)):
+        assert [p.text for p in bad.texts] == [p.text for p in good.texts]
+        assert good.rejects == {}
+        assert bad.rejects == {"empty text": 2 * lists, "text too long": lists}
 
 
 def test_every_style_comes_round_before_one_comes_again(asked: Asked) -> None:

@@ -20,6 +20,7 @@ from evokd.planning import PLANNERS
 from evokd.records import Row
 from evokd.replay import replay
 from evokd.settings import FEEDBACK, ArmName, MethodSettings
+from evokd.spending import STEPS, by_step
 from evokd.task import Task, load_data
 
 TWO = {"rounds": 2, "cover": 8, "pool": 4}
@@ -116,6 +117,10 @@ def test_every_arm_ends_with_texts_of_the_task(arm: str, kind: str, tmp_path: Pa
     assert bool(asked) == ARMS[arm].teacher
     with_ledger = Ledger(made.file, attempt=False)
     assert replay(with_ledger) == made.rows
+    steps = by_step(with_ledger)
+    assert {*steps} <= {*STEPS}  # no call is of an unknown step
+    for name, count in with_ledger.call_totals().items():
+        assert sum(totals[name] for totals in steps.values()) == count > 0
     with_ledger.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from evokd.answers import Span, read_spans, write_labels, write_spans
 from evokd.calls import Calls
 from evokd.kinds import KINDS, kind_of
-from evokd.kinds.entities import NOTHING, EntityTagging, joined
+from evokd.kinds.entities import NOTHING, OVERLAP, EntityTagging, joined
 from evokd.kinds.multilabel import NOTHING as NO_CLASS
 from evokd.kinds.multilabel import Multilabel
 from evokd.ledger import Ledger
@@ -105,20 +106,21 @@ def test_entities_on_which_both_replies_agree_are_taken_without_another_question
 
 
 @pytest.mark.parametrize(
-    ("verdict", "spans", "reason"),
+    ("verdict", "spans", "reason", "left_out"),
     [
-        ("right", [BLUE, JONI], ""),
-        ("not an entity", [JONI], ""),
-        ("wrong type", [JONI], "uncertain entity"),
-        ("wrong boundary", [JONI], "uncertain entity"),
+        ("right", [BLUE, JONI], "", ()),
+        ("not an entity", [JONI], "", ("not an entity",)),
+        ("wrong type", [JONI], "uncertain entity", ()),  # the text is dropped, and counted as that
+        ("wrong boundary", [JONI], "uncertain entity", ()),
     ],
 )
 def test_an_entity_of_one_reply_alone_is_asked_again(
-    ledger: Ledger, verdict: str, spans: list[Span], reason: str
+    ledger: Ledger, verdict: str, spans: list[Span], reason: str, left_out: tuple[str, ...]
 ) -> None:
     teacher = Answers([said(BLUE, JONI), said(JONI)], best=lambda request: verdict)
     [made] = label(ledger, "ner", teacher, [TEXT])
     assert (made.label, made.reason) == (write_spans(spans), reason)
+    assert made.left_out == left_out
     [asked] = [request for request in teacher.asked if isinstance(request, Score)]
     assert asked.choices == VERDICTS
     assert '"Blue"' in asked.messages[0].content
@@ -153,6 +155,7 @@ def test_what_is_wrong_beside_an_entity_that_is_kept_leaves_no_doubt(verdict: st
     longer = Span(5, 12, "title")  # "Blue by"
     made = joined(Entities((BLUE,)), Entities((longer,)), {BLUE: "right", longer: verdict})
     assert (made.label, made.reason) == (write_spans([BLUE]), "")
+    assert made.left_out == (verdict,)
     apart = joined(Entities((BLUE,)), Entities((JONI,)), {BLUE: "right", JONI: verdict})
     assert (apart.label, apart.reason) == (write_spans([BLUE]), "uncertain entity")
 
@@ -170,6 +173,19 @@ def test_joined_entities_never_overlap_and_are_invented_by_nobody(
     assert {*found} <= one | other
     assert all(a.end <= b.start for a, b in itertools.pairwise(found))
     assert all(verdicts.get(s, "right") == "right" for s in found)
+    gone = Counter(verdicts.get(s, "right") for s in (one | other) - {*found})
+    gone[OVERLAP] = gone.pop("right", 0)
+    assert Counter(made.left_out) == (Counter() if made.reason else +gone)
+
+
+def test_what_overlapped_in_a_reply_is_told_once() -> None:
+    longer = Span(5, 12, "title")
+    both = Entities((longer, JONI), None, (BLUE,))
+    assert joined(both, both, {}).left_out == (OVERLAP,)
+    # What only one reply left out was asked about, and is no loss where it is right.
+    one, other = Entities((longer,), None, (BLUE,)), Entities((BLUE,))
+    found = joined(one, other, {longer: "not an entity", BLUE: "right"})
+    assert (found.label, found.left_out) == (write_spans([BLUE]), ("not an entity",))
 
 
 @pytest.mark.parametrize(

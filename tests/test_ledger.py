@@ -110,6 +110,10 @@ def test_totals_count_finished_calls_of_a_scope(ledger: Ledger) -> None:
     }  # fmt: skip
     assert ledger.call_totals()["calls"] == 3
     assert ledger.call_totals("gate")["tokens_in"] == 0
+    assert ledger.call_totals(step="label") == ledger.call_totals("round 1/label")
+    assert ledger.call_totals("round 1/", step="cover")["calls"] == 1
+    assert ledger.call_totals("round 10", step="cover")["calls"] == 0
+    assert ledger.call_totals(step="round 10")["calls"] == 0  # no step, though it ends a scope
 
 
 rows = st.builds(

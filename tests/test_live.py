@@ -56,7 +56,7 @@ def test_a_round_shows_its_counts_and_scores() -> None:
     watch.round(RESULT)
     said = out.getvalue()
     assert "written 12, kept 9, dropped 3 (1 duplicate, 2 labels disagree)" in said
-    assert "replies refused: 1 no json" in said
+    assert "  refused: 1 no json" in said
     assert "75% of 4 hard texts wrong" in said
     assert "dev 0.500, test 0.750  rolled back" in said
     assert "gold dev" not in said

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher
+from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher, make_kind_task
 from fake_run import grow, make_task, tables
-from fakes import Stopped
-from test_arms_run import Grown, grown
+from fakes import LABELS, Stopped
+from test_arms_run import TWO, Grown, grown
 
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.ledger import Ledger
 from evokd.lessons import new_alone
 from evokd.noise import NOISY
+from evokd.prompts import VERDICTS
 from evokd.records import Row
 from evokd.replay import replay
+from evokd.spending import by_step
+from evokd.teacher import Score, Scored
 
 ANALYSIS, RIGHT = "Which kinds of text does it get wrong?", "It got these texts right:"
 
@@ -168,6 +173,8 @@ def test_attributes_are_asked_once_and_written_by(tmp_path: Path) -> None:
     made = grown(tmp_path, method={"attributes": True})
     calls = [c for c in tables(made.file)["calls"] if c[1] == "round 0/attributes"]
     assert len(calls) == 1
+    with closing(Ledger(made.file, attempt=False)) as ledger:
+        assert by_step(ledger)["attributes"]["calls"] == 1
     assert made.stage("attributes")["reject"] is None
     usual = [p for p in made.shown().split("\n") if "new texts of the class" in p]
     assert any("about work, loud, in a few words, from a child." in p for p in usual)
@@ -203,6 +210,51 @@ def test_what_is_likely_mislabelled_is_left_out_of_the_last_training(
     ledger = Ledger(made.file, attempt=False)
     assert replay(ledger) == made.rows
     ledger.close()
+
+
+class Lavish(AnyTeacher):
+    """Names the first entity with another type, too; of one reply alone it says: not an entity."""
+
+    def _text(self, asked: str, *rest: Any) -> str:
+        said = super()._text(asked, *rest)
+        if "Which entities are in this text?" not in asked or said == "[]":
+            return said
+        first, *others = json.loads(said)
+        other = next(label for label in LABELS if label != first["type"])
+        return json.dumps([first, *others, first | {"type": other}])
+
+    def _score(self, request: Score) -> Scored:
+        scored = super()._score(request)
+        if request.choices != VERDICTS:
+            return scored
+        return replace(scored, logprobs=(*scored.logprobs[1:], scored.logprobs[0]))
+
+
+def test_entities_that_are_left_out_are_counted_in_their_round(tmp_path: Path) -> None:
+    task = make_kind_task(tmp_path / "task", "ner", loop=TWO, selection={"tolerance": 1.0})
+    grow(task, tmp_path / "run", Lavish(faulty=0), AnyLearner(task))
+    asked = Counter(call[1] for call in tables(tmp_path / "run" / "run.db")["calls"])
+    with closing(Ledger(tmp_path / "run" / "run.db", attempt=False)) as ledger:
+        for result in ledger.results():
+            again = asked[f"round {result['round']}/verdicts"]
+            assert result["rejects"]["not an entity"] == again > 0
+            assert result["rejects"]["overlapping entity"] > 0
+        assert replay(ledger) == ledger.rows()
+
+
+def test_what_is_refused_of_texts_that_are_held_out_counts_too(tmp_path: Path) -> None:
+    class Careless(AnyTeacher):
+        def _flawed(self, texts: list[str], number: int) -> list[str]:
+            return ["", *super()._flawed(texts, number)]
+
+    loop = TWO | {"arm": "zerogen"}  # its first dev texts are written apart
+    task = make_kind_task(tmp_path / "task", "classification", loop=loop)
+    grow(task, tmp_path / "run", Careless(faulty=0), AnyLearner(task))
+    asked = Counter(call[1] for call in tables(tmp_path / "run" / "run.db")["calls"])
+    with closing(Ledger(tmp_path / "run" / "run.db", attempt=False)) as ledger:
+        rejects = ledger.results()[0]["rejects"]
+    assert asked["round 0/dev/cover"] > 0
+    assert rejects == {"empty text": asked["round 0/dev/cover"] + asked["round 0/cover"]}
 
 
 def test_a_run_that_stops_anywhere_goes_on_the_same(tmp_path: Path) -> None:

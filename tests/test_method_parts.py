@@ -20,7 +20,6 @@ from evokd.answers import Span, write_labels, write_spans
 from evokd.arms.attributes import COUNT, LENGTHS, styles
 from evokd.arms.edits import Chunk, chunks, edit, written
 from evokd.cleaning import suspects
-from evokd.diversity import diversity
 from evokd.examples import Example
 from evokd.kinds import KINDS
 from evokd.likeness import nearest, sure
@@ -182,15 +181,6 @@ def test_learned_weights_are_lower_where_labels_are_wrong() -> None:
     assert weights.mean() == pytest.approx(1, abs=1e-4)
     assert weights[off].mean() < 0.5 * weights[~off].mean()
     assert learn_weights(vectors, answers.tolist(), seed=0) == weights.tolist()
-
-
-def test_diversity_falls_with_repetition() -> None:
-    texts = [e.text for e in texts_of(5, 10)]
-    varied, same = diversity(texts, seed=0), diversity([texts[0]] * 5, seed=0)
-    assert varied["distinct_1"] > same["distinct_1"]
-    assert varied["distinct_2"] > same["distinct_2"]
-    assert varied["nearest"] < same["nearest"] == 1.0
-    assert diversity(texts[:1], seed=0) == {}
 
 
 @settings(max_examples=40)

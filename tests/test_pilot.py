@@ -206,6 +206,14 @@ def test_faulty_replies_are_counted(tmp_path: Path) -> None:
     assert measured.feedback.parsed.of == 2 * measured.feedback.conversations
 
 
+def test_single_texts_that_are_left_out_do_not_spoil_their_reply(tmp_path: Path) -> None:
+    class Careless(ScriptedTeacher):
+        def _flawed(self, texts: list[str], number: int) -> list[str]:
+            return ["", *super()._flawed(texts, number)]
+
+    assert pilot(tmp_path, make_task(tmp_path), Careless(faulty=0)).parsed.value == 1
+
+
 def test_no_test_text_is_asked_about_and_no_dev_text_is_shown_to_a_writer(tmp_path: Path) -> None:
     task = make_task(tmp_path, dev=5, test=5)
     data, teacher = load_data(task), ScriptedTeacher()

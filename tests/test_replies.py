@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from evokd.answers import Span
 from evokd.examples import is_unicode
 from evokd.replies import (
+    FAULTS,
     MAX_TEXT,
     Entities,
     Texts,
     occurrences,
     parse_entities,
     parse_hard_easy,
+    parse_labelled,
     parse_list,
     parse_patterns,
+    refusals,
 )
 from evokd.teacher import Written
 
@@ -59,14 +62,22 @@ def test_no_text_breaks_a_parser(text: str) -> None:
 def test_a_list_gives_back_its_texts(given_texts: list[str], ascii_only: bool) -> None:
     made = parse_list(reply(json.dumps(given_texts, ensure_ascii=ascii_only)))
     good = folded(given_texts)
-    assert made == (Texts(tuple(("cover", t) for t in good)) if good else Texts(reject="no text"))
+    empty = len(given_texts) - len(good)
+    assert made == (
+        Texts(tuple(("cover", t) for t in good), None, ("empty text",) * empty)
+        if good
+        else Texts(reject="no text")
+    )
 
 
 @given(texts, texts)
 def test_hard_and_easy_give_back_their_texts(hard: list[str], easy: list[str]) -> None:
     made = parse_hard_easy(reply(json.dumps({"easy": easy, "hard": hard})))
     pairs = [("hard", t) for t in folded(hard)] + [("easy", t) for t in folded(easy)]
-    assert made == (Texts(tuple(pairs)) if pairs else Texts(reject="no text"))
+    empty = len(hard) + len(easy) - len(pairs)
+    assert made == (
+        Texts(tuple(pairs), None, ("empty text",) * empty) if pairs else Texts(reject="no text")
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,12 +157,30 @@ def test_a_cut_reply_is_refused_even_when_it_parses() -> None:
     assert parse_hard_easy(reply('{"hard": ["a"]}', "length")).reject == "cut"
 
 
-def test_too_long_texts_are_left_out() -> None:
-    long, fits = "x" * (MAX_TEXT + 1), "y" * MAX_TEXT
-    assert parse_list(reply(json.dumps([long, fits, " z "]))).texts == (
-        ("cover", fits),
-        ("cover", "z"),
-    )
+LONG, FITS = "x" * (MAX_TEXT + 1), "y" * MAX_TEXT
+
+
+def test_texts_that_cannot_be_used_are_left_out_and_counted() -> None:
+    given_texts = [LONG, FITS, "", "\ud83d", " z ", " \n"]
+    made = parse_list(reply(json.dumps(given_texts)))
+    assert made.texts == (("cover", FITS), ("cover", "z"))
+    faults = ("text too long", "empty text", "text not Unicode", "empty text")
+    assert made.left_out == refusals(made) == faults
+    assert {*faults} == {*FAULTS}
+    both = parse_hard_easy(reply(json.dumps({"hard": given_texts, "easy": ["", "w"]})))
+    assert len(both.texts) == 3
+    assert both.left_out == (*faults, "empty text")
+    items = [{"text": text, "class": "x"} for text in given_texts]
+    labelled = parse_labelled(reply(json.dumps({"hard": items})), ["x"])
+    assert labelled.texts == (("hard", FITS, "x"), ("hard", "z", "x"))
+    assert refusals(labelled) == faults
+
+
+def test_a_reply_that_is_refused_counts_once() -> None:
+    for text in ('["", "", ""]', json.dumps([LONG, ""])):
+        assert refusals(parse_list(reply(text))) == ("no text",)
+    assert refusals(parse_list(reply('["", "a"]', "length"))) == ("cut",)
+    assert refusals(parse_list(reply('["a"]'))) == ()
 
 
 TEXT = "play the Blue album by Blue, the band"
@@ -171,7 +200,7 @@ TEXT = "play the Blue album by Blue, the band"
 def test_entities_are_found_in_the_text(items: list[Any], spans: list[Any]) -> None:
     said = [dict(zip(("text", "type", "nth"), item, strict=False)) for item in items]
     made = parse_entities(reply(json.dumps(said)), TEXT, ["title", "artist"])
-    assert made == Entities(tuple(Span(*span) for span in spans))
+    assert (made.spans, made.reject) == (tuple(Span(*span) for span in spans), None)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +234,17 @@ def test_refused_entities(items: list[Any], reason: str) -> None:
 )
 def test_no_entity_is_a_part_of_a_word(text: str, words: str, places: Any) -> None:
     assert occurrences(text, words) == places
+
+
+def test_entities_that_give_way_to_others_are_told() -> None:
+    items = [("Blue album", "title"), ("album by", "title"), ("Blue", "title"), ("Blue", "title")]
+    said = [{"text": words, "type": kind} for words, kind in items]
+    made = parse_entities(reply(json.dumps(said)), TEXT, ["title"])
+    # The second Blue is found behind what stands before it, and the first one within the album.
+    assert made.spans == (Span(9, 19, "title"), Span(23, 27, "title"))
+    assert made.overlaps == (Span(14, 22, "title"), Span(9, 13, "title"))
+    twice = [{"text": "band", "type": "artist"}] * 2  # the same one again is no other
+    assert parse_entities(reply(json.dumps(twice)), TEXT, ["artist"]).overlaps == ()
 
 
 @given(

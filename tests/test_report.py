@@ -144,6 +144,52 @@ def test_counts_agree_with_the_ledger(make: Make, tmp_path: Path) -> None:
     assert any(row.reason == "round rolled back" for row in rows)
 
 
+def test_how_varied_texts_are_is_told_by_round(make: Make, tmp_path: Path) -> None:
+    html = make(rounds=2)
+    with closing(Ledger(tmp_path / "run.db")) as ledger:
+        figures = [result["diversity"] for result in ledger.results()]
+    found = re.findall(r'<th class="round" scope="row">(\w+)</th>(.*?)</tr>', html)
+    told = [re.findall(r"<td>(.*?)</td>", row)[1:4] for _, row in found[:4]]
+    names = ("distinct_2", "self_bleu", "nearest")
+    shown = [[f"{of[name]:.2f}" for name in names] for of in figures]
+    assert told == [*shown, ["–"] * 3]  # of the gate's texts it is not measured
+    titles = Page(html).values("title")
+    for name, better in (("pairs of words", "higher"), ("repeats words", "lower")):
+        assert any(name in title and f"{better} is more varied" in title for title in titles)
+
+
+def test_what_was_asked_is_told_by_round_and_by_step(make: Make) -> None:
+    html = make(rounds=2)
+    assert cells(html, "round 1") == "1 31 000 3 100 7 750"
+    # All three rounds, and the texts for the gate.
+    assert cells(html, "writing hard and easy texts") == "3 93 000 9 300 23 250"
+    assert cells(html, "writing texts of every label") == "1 40 000 4 000 10 000"
+    assert cells(html, "in all") == "4 133 000 13 300 33 250"
+    assert not re.search('scope="row">(labelling|other)<', html)
+
+
+@pytest.mark.parametrize("lacks", [("self_bleu",), ("self_bleu", "distinct_2", "nearest")])
+def test_a_run_of_an_earlier_version_lacks_figures(
+    make: Make, tmp_path: Path, lacks: tuple[str, ...]
+) -> None:
+    make(rounds=1)
+    task = make_task(LABELS, rounds=1)
+    with closing(Ledger(tmp_path / "run.db")) as ledger:
+        for result in ledger.results():
+            old = {k: v for k, v in result["diversity"].items() if k not in lacks}
+            ledger.finish_round(result["round"], result | {"diversity": old})
+        write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
+        for result in ledger.results():
+            older = {k: v for k, v in result.items() if k != "diversity"}
+            ledger.finish_round(result["round"], older)
+        write_report(tmp_path / "older.html", task, make_data(task, test=30), ledger)
+    for name, missing in (("report.html", len(lacks)), ("older.html", 3)):
+        html = (tmp_path / name).read_text(encoding="utf-8")
+        first = re.search(r'<th class="round" scope="row">1</th>(.*?)</tr>', html)
+        assert first
+        assert re.findall(r"<td>(.*?)</td>", first[1])[1:4].count("–") == missing
+
+
 def test_tells_the_scenarios_of_latency(make: Make) -> None:
     html = make()
     text = words(html)

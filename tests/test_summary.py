@@ -65,6 +65,16 @@ def test_counts_and_tokens(ledger: Ledger) -> None:
     assert made["seconds"] > 0
 
 
+def test_tokens_by_step(ledger: Ledger) -> None:
+    for scope in ("round 0/dev/cover", "round 1/cover", "round 1/label 1", "gate 0/label 2"):
+        ledger.reserve(scope, [(scope, "generate", {}), (f"{scope}, open", "generate", {})])
+        ledger.record(scope, "said", (100, 20, 50))
+    steps = summarise(ledger, name="tiny", by="gold dev")["teacher"]["steps"]
+    two = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "decoded": 100}
+    one = {"calls": 1, "tokens_in": 10, "tokens_out": 4, "decoded": 8}  # the fixture's, of no step
+    assert steps == {"cover": two, "label": two, "other": one}
+
+
 @pytest.mark.parametrize(("tuned", "centroid"), [(0.6, 0.4), (0.3, 0.6)])
 def test_seed_only_is_the_better_of_two(ledger: Ledger, tuned: float, centroid: float) -> None:
     ledger.finish_stage(

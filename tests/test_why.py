@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -112,6 +113,48 @@ def test_what_was_taken_back_had_passed_all_else(run: Run, tmp_path: Path, reaso
     assert (last.passed, last.says) == (False, reason)
 
 
+BUDGET = "within the budget"
+
+
+def test_a_text_over_the_cap_on_examples_had_passed_all_else(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", budget={"examples": 5})
+    made = Run(tmp_path / "run", task)
+    rows = [row for row in made.rows() if row.reason == "budget"]
+    assert len(rows) > 5
+    with reading(made.file) as ledger:
+        for row in rows:
+            lineage = why(ledger, row.example.text)
+            *before, over, later = lineage.checks
+            assert all(check.passed for check in before)
+            assert {"its label can be trusted", "is what was asked for"} <= {c.name for c in before}
+            assert (over.name, over.passed) == (BUDGET, False)
+            assert "budget.examples" in over.says
+            assert later.passed is None
+            assert len(lineage.labelling) == 2
+
+
+def test_a_text_that_the_budget_left_without_a_label_is_told_so(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", budget={"tokens": 3_000}, teacher={"sequences": 4})
+    made = Run(tmp_path / "run", task)
+    rows = [row for row in made.rows() if row.reason == "budget"]
+    assert rows
+    assert not any(row.example.label for row in rows)
+    with reading(made.file) as ledger:
+        for row in rows:
+            checks = why(ledger, row.example.text).checks
+            place = [c.name for c in checks].index("its label can be trusted")
+            *before, over = checks[:place]
+            assert all(check.passed for check in before)
+            assert (over.name, over.passed) == (BUDGET, False)
+            assert "before its label was known" in over.says
+            assert all(check.passed is None for check in checks[place:])
+
+
+def test_what_is_kept_is_within_the_budget(run: Run, ledger: Ledger) -> None:
+    kept = why(ledger, one(run, split="train", origin="cover").example.text).checks
+    assert [check.passed for check in kept if check.name == BUDGET] == [True]
+
+
 def test_a_leak_names_the_gold_text(ledger: Ledger) -> None:
     lineage = why(ledger, LEAK)
     assert lineage.told.fate == "leak: test"
@@ -138,6 +181,33 @@ def test_a_hard_text_has_the_mistakes_and_the_weakness_behind_it(run: Run, ledge
         prediction = said[shown.told.text]
         assert (shown.said, shown.confidence) == (prediction.predicted, prediction.confidence)
         assert (shown.role == "wrong") == (shown.said != shown.told.label)
+
+
+@pytest.mark.parametrize("kind", ["classification", "ner"])
+def test_an_edited_seed_names_the_seed(tmp_path: Path, kind: str) -> None:
+    loop = {"arm": "eda", "rounds": 2, "conversations": 4}
+    task: Any = make_kind_task(tmp_path / "task", kind, loop=loop, selection={"tolerance": 1.0})
+    learner: Any = AnyLearner(task)
+    grow(task, tmp_path / "run", AnyTeacher(), learner)
+    seeds = {e.text: Counter(e.text.split()) for e in texts_of(1, 1)}
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        rows = [row for row in ledger.rows() if row.example.origin == "edited"]
+        named: dict[str, str] = {}
+        for row in rows:
+            lineage = why(ledger, row.example.text)
+            (shown,) = lineage.shown
+            assert (shown.role, shown.told.fate) == ("edited", "seed example")
+            assert [a.told.text for a in lineage.ancestors] == [shown.told.text]
+            named[row.example.text] = shown.told.text
+    assert {*named.values()} == {*seeds}
+    for text, seed in named.items():
+        words = Counter(text.split())
+        unlike = {of: len([*(words - own).elements(), *(own - words).elements()])
+                  for of, own in seeds.items()}  # fmt: skip
+        assert unlike[seed] <= 2  # one edit: a word moved, left out or put in
+        assert unlike[seed] == min(unlike.values())
+    told = CliRunner().invoke(app, ["why", str(tmp_path / "run"), text])
+    assert re.search(rf"edited +{text_id(seed)[:8]}  {re.escape(seed)}", told.output)
 
 
 def test_lineage_goes_back_to_the_seeds(run: Run, ledger: Ledger) -> None:

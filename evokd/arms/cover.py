@@ -29,7 +29,7 @@ def covered(view: View) -> Proposed:
     rejects: Counter[str] = Counter()
     for (label, _), (key, reply) in zip(asked, said, strict=True):
         parsed = replies.parse_list(reply)
-        rejects.update([parsed.reject] if parsed.reject else [])
+        rejects.update(replies.refusals(parsed))
         given = label_alone(view.task, label) if view.plan.get("blind") else None
         texts += [Proposal(text, origin, key, label, given) for origin, text in parsed.texts]
     return Proposed(tuple(texts), rejects=dict(rejects))

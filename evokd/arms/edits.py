@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from evokd.answers import Span, names_in, read_spans, write_spans
 from evokd.arms.view import Proposal, Proposed, View
 from evokd.pieces import merge
 from evokd.seeds import derive
+from evokd.task import Task
 
 SHARE = 0.1  # of a text's words that one text differs in (EDA's alpha), one word at least
 TRIES = 4  # for a text that is new
@@ -30,16 +31,38 @@ class Chunk:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A seed example after an edit.
+
+    Attributes:
+        label: its answer, as `evokd.answers` writes it.
+        source: the first of its labels; "" where it has none.
+        seed: the text that was edited.
+    """
+
+    text: str
+    label: str
+    source: str
+    seed: str
+
+
 def edited(view: View) -> Proposed:
     """Return as many edited seeds as the plan's `edits` say, each seed as often as the next."""
-    plan: Any = view.plan.get("edits", {"sources": (), "count": 0})
-    kind, sources = view.task.kind, plan["sources"]
-    rng = random.Random(derive(view.task.loop.seed, view.scope, "edits"))
+    made = edits(view.task, view.scope, view.plan)
+    return Proposed(tuple(Proposal(e.text, "edited", None, e.source, e.label) for e in made))
+
+
+def edits(task: Task, scope: str, plan: Mapping[str, Any]) -> Iterator[Edit]:
+    """Give the edits of a round; of the same task, scope and plan always the same ones."""
+    planned = plan.get("edits", {"sources": (), "count": 0})
+    kind, sources = task.kind, planned["sources"]
+    rng = random.Random(derive(task.loop.seed, scope, "edits"))
     entities = kind == "ner"
     parts = [chunks(text, answer if entities else "[]") for text, answer in sources]
     names = [set(names_in(answer, kind)) for _, answer in sources]
-    texts, seen = [], {text for text, _ in sources}
-    for n in range(plan["count"]):
+    seen = {text for text, _ in sources}
+    for n in range(planned["count"]):
         at = n % len(sources)
         alike = [p for p, given in zip(parts, names, strict=True) if given & names[at]]
         words = [c for part in alike or parts[at : at + 1] for c in part if not c.label]
@@ -47,11 +70,10 @@ def edited(view: View) -> Proposed:
             text, spans = written(edit(parts[at], words, rng))
             if text not in seen:
                 seen.add(text)
-                label = write_spans(spans) if entities else sources[at][1]
-                source = next(iter(sorted(names[at])), "")
-                texts.append(Proposal(text, "edited", None, source, label))
+                seed, answer = sources[at]
+                label = write_spans(spans) if entities else answer
+                yield Edit(text, label, next(iter(sorted(names[at])), ""), seed)
                 break
-    return Proposed(tuple(texts))
 
 
 def chunks(text: str, answer: str) -> list[Chunk]:

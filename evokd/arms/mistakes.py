@@ -39,8 +39,8 @@ def feedback_texts(view: View) -> Proposed:
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for number, (key, reply) in enumerate(written):
-        read, reject = _read(view, reply)
-        rejects.update([reject] if reject else [])
+        read, refused = _read(view, reply)
+        rejects.update(refused)
         source = f"group {number + 1}"
         texts += [Proposal(text, origin, key, source, label) for origin, text, label in read]
     return Proposed(tuple(texts), weaknesses, dict(rejects))
@@ -97,12 +97,12 @@ def _writing(view: View, number: int, messages: tuple[Message, ...]) -> Generate
     return view.sampling(messages, "write", number, grammar=shape)
 
 
-def _read(view: View, reply: Written) -> tuple[list[tuple[str, str, str | None]], str | None]:
-    """Return (origin, text, label) of a reply's texts, and why it is refused."""
+def _read(view: View, reply: Written) -> tuple[list[tuple[str, str, str | None]], tuple[str, ...]]:
+    """Return (origin, text, label) of a reply's texts, and why it, or texts of it, are refused."""
     task = view.task
     if task.method.separation:
         parsed = replies.parse_hard_easy(reply)
-        return [(origin, text, None) for origin, text in parsed.texts], parsed.reject
+        return [(origin, text, None) for origin, text in parsed.texts], replies.refusals(parsed)
     named = replies.parse_labelled(reply, task.names)
     read = [(origin, text, label_alone(task, label)) for origin, text, label in named.texts]
-    return read, named.reject
+    return read, replies.refusals(named)

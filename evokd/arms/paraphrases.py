@@ -23,7 +23,7 @@ def paraphrased(view: View) -> Proposed:
     rejects: Counter[str] = Counter()
     for (_, answer), (key, reply) in zip(view.plan.get("paraphrases", ()), said, strict=True):
         parsed = replies.parse_list(reply)
-        rejects.update([parsed.reject] if parsed.reject else [])
+        rejects.update(replies.refusals(parsed))
         source = next(iter(names_in(answer, kind)), "")
         label = None if kind == "ner" else answer
         texts += [Proposal(text, "paraphrase", key, source, label) for _, text in parsed.texts]

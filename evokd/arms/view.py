@@ -35,7 +35,11 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """An arm's yield: texts, the weaknesses that the teacher named, and refused replies."""
+    """An arm's yield: texts, the weaknesses that the teacher named, and what was refused.
+
+    Attributes:
+        rejects: replies, and single texts of those that were read, by reason.
+    """
 
     texts: tuple[Proposal, ...] = ()
     weaknesses: tuple[tuple[str, ...], ...] = ()

@@ -88,7 +88,7 @@ class Live:
         )
         if result["rejects"]:
             refused = ", ".join(f"{n} {why}" for why, n in sorted(result["rejects"].items()))
-            self.console.print(f"  replies refused: {refused}")
+            self.console.print(f"  refused: {refused}")
         for origin, (wrong, tested) in sorted(result["missed"].items()):
             share = wrong / tested
             self.console.print(f"  the student got {share:.0%} of {tested} {origin} texts wrong")

@@ -30,6 +30,7 @@ from serving.spans import without_overlaps
 MOST = 40  # entities of one text
 UNCERTAIN = "uncertain entity"
 UNREAD = "entities: "  # opens why a text has no answer though the teacher gave one
+OVERLAP = "overlapping entity"
 NOTHING = "nothing"
 UNSURE = (
     0.5  # confidence in an answer without entities, whose probability the student does not give
@@ -163,6 +164,7 @@ def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelle
     """Return the answer that two replies and the verdicts on their differences give.
 
     A wrong boundary or type leaves a text in doubt, unless an entity that is kept stands there.
+    Entities that are not in the answer are told by reason: the verdict on them, or OVERLAP.
     """
     if reject := one.reject or other.reject:
         return Labelled("", reason=reject if reject == "budget" else f"{UNREAD}{reject}")
@@ -173,7 +175,12 @@ def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelle
         verdict in ("wrong boundary", "wrong type") and not _beside(span, answer)
         for span, verdict in verdicts.items()
     )
-    return Labelled(write_spans(answer), reason=UNCERTAIN if doubted else "")
+    if doubted:
+        return Labelled(write_spans(answer), reason=UNCERTAIN)
+    said = dict.fromkeys((*one.overlaps, *other.overlaps, *kept), OVERLAP)
+    said |= {span: verdict for span, verdict in verdicts.items() if verdict != "right"}
+    left_out = sorted(why for span, why in said.items() if span not in answer)
+    return Labelled(write_spans(answer), left_out=tuple(left_out))
 
 
 def _beside(span: Span, others: Iterable[Span]) -> Span | None:
