@@ -6,13 +6,13 @@ Neither invents nor loses a text: every proposal becomes one row, kept or droppe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from evokd.arms import Proposal, View
+from evokd.arms import Proposal, Proposed, View
 from evokd.curate import Known, curate
 from evokd.errors import TeacherError
 from evokd.examples import Example
@@ -154,14 +154,15 @@ def within(kind: Kind, rows: list[Row], most: int | None) -> list[Row]:
     ]
 
 
-def refuse_useless(rows: Sequence[Row], rejects: Mapping[str, int]) -> None:
-    """Refuse a start of which nothing is kept.
+def refuse_useless(rows: Sequence[Row], proposed: Proposed) -> None:
+    """Refuse a start where a teacher wrote, or could not, and nothing is kept.
 
     Raises:
         TeacherError: saying whether the budget or the model is at fault.
     """
-    if not any(row.split for row in rows):
-        cut = any(row.reason == "budget" for row in rows) or "budget" in rejects
+    wrote = any(p.call for p in proposed.texts) or bool(proposed.rejects)
+    if wrote and not any(row.split for row in rows):
+        cut = any(row.reason == "budget" for row in rows) or "budget" in proposed.rejects
         raise TeacherError(
             "none of the teacher's first texts could be used",
             "raise the budget" if cut else "take a larger model",

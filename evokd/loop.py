@@ -135,9 +135,8 @@ class Loop:
             if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
                 counts[f"attributes: {reject}"] += 1
             done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}
-            # Only a teacher's own texts say that it is of no use.
-            if number == 0 and (any(p.call for p in proposed.texts) or proposed.rejects):
-                refuse_useless(rows, proposed.rejects)
+            if number == 0:
+                refuse_useless(rows, proposed)
             with self.ledger.transaction():
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
