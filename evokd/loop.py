@@ -110,7 +110,9 @@ class Loop:
         if number == 0:
             self._ask_attributes()
         parts, dev = arm_of(self.task, number).parts, self._dev_texts(number)
-        planner = Planner(self.task, self.data, self.ledger, number, self.known, self._said_before)
+        planner = Planner(
+            self.task, self.data, self.ledger, number, self.known, self._said_before, self._embed
+        )
         plan = planner.plan(parts, dev=dev, apart="cover" not in parts)
         with self.ledger.transaction():
             self.ledger.set_plan(number, plan)
@@ -297,6 +299,9 @@ class Loop:
 
     def _said_before(self, texts: Sequence[str]) -> Sequence[Prediction]:
         return self.kind.predictions(self.latest().predict(texts))
+
+    def _embed(self, texts: Sequence[str]) -> Any:
+        return self.learner.embed(texts)
 
     def _sure(self) -> list[Example]:
         if not self.task.method.demonstrations:

@@ -153,7 +153,7 @@ class Pilot:
         Without a text of most labels there is no prior to take out of the teacher's answers (see
         `evokd.prior`): the pilot would try a worse teacher than the run has.
         """
-        planner = Planner(self.task, self.data, self.calls.ledger, 0, (), lambda texts: ())
+        planner = Planner(self.task, self.data, self.calls.ledger, 0, (), _nothing, _nothing)
         plan = planner.plan(("cover",))
         wide = max(self.task.teacher.side_by_side, len(self.task.names))
         wide = min(wide, sum(plan["cover"].values()))
@@ -244,6 +244,11 @@ class Pilot:
         fit = Fit(max(0.0, ends[0] - began - step), step, answer)
         ledger.set_meta("cost of training", {"of": student | about, "fit": asdict(fit)})
         return fit
+
+
+def _nothing(texts: Sequence[str]) -> Any:
+    """Stand where a plan of the first round asks no student."""
+    raise AssertionError(texts)
 
 
 def _doubted(row: Row) -> bool:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from evokd.acquisition import Embed, Predict, least_sure, untried
 from evokd.examples import Example
 from evokd.feedback import borderline, confident, groups, report
 from evokd.kinds import Kind, kind_of
@@ -37,7 +38,6 @@ from evokd.task import Task, TaskData
 
 COVER_REPLY = 4  # texts that a cover conversation yields, as a round figure for planning
 SHOWN = 4  # kept texts a label that prompts may show beside the seed examples
-Predict = Callable[[Sequence[str]], Sequence[Prediction]]
 Tested = Sequence[tuple[Row, Prediction]]
 
 
@@ -48,6 +48,7 @@ class Planner:
     Attributes:
         known: texts that the run has already.
         predict: what the student of the round before says of texts.
+        embed: vectors of texts, [texts, hidden].
     """
 
     task: Task
@@ -56,6 +57,7 @@ class Planner:
     number: int
     known: Container[str]
     predict: Predict
+    embed: Embed
 
     def plan(self, parts: Sequence[str], *, dev: int = 0, apart: bool = False) -> dict[str, Any]:
         """Plan a round of these parts; see `evokd.arms.PARTS`.
@@ -78,6 +80,10 @@ class Planner:
         if made["cover"]:
             made["covered"] = dict(_covered(self, made))
         return made
+
+    def untried(self) -> list[str]:
+        """Return the user's unlabelled texts that the run has not had yet."""
+        return untried(self.data.unlabeled, ledger=self.ledger, known=self.known)
 
     @cached_property
     def kept(self) -> list[tuple[str, str]]:
@@ -113,31 +119,6 @@ class Planner:
         scored: dict[str, Any] = [r for r in self.ledger.results() if not r["rolled_back"]][-1]
         found: dict[str, Any] = scored["dev"]["per_label"]
         return found
-
-
-def least_sure(
-    texts: Sequence[str], *, ledger: Ledger, known: Container[str], most: int, predict: Predict
-) -> list[str]:
-    """Return the unlabelled texts that the student is least sure of, `most` at most.
-
-    Args:
-        known: texts that the run has already.
-        predict: says what the student answers; not called when nothing is left.
-    """
-    rest = untried(texts, ledger=ledger, known=known)
-    if not rest or not most:
-        return []
-    confidence = [said.confidence for said in predict(rest)]
-    return [rest[i] for i in np.argsort(confidence, kind="stable")[:most]]
-
-
-def untried(texts: Sequence[str], *, ledger: Ledger, known: Container[str]) -> list[str]:
-    """Return the unlabelled texts that the run has not had yet, each once."""
-    if not texts:
-        return []
-    # Near-duplicates and leaks are dropped unlabelled; they must not come up every round.
-    tried = {row.example.text for row in ledger.rows() if row.example.origin == "pool"}
-    return [t for t in dict.fromkeys(texts) if t not in tried and t not in known]
 
 
 def texts_of(kind: Kind, label: str, examples: Sequence[Example]) -> list[str]:
@@ -207,19 +188,19 @@ def _edits(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pool(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
+    loop = planner.task.loop
     chosen = least_sure(
-        planner.data.unlabeled,
-        ledger=planner.ledger,
-        known=planner.known,
-        most=planner.task.loop.pool,
+        planner.untried(),
+        most=loop.pool,
         predict=planner.predict,
+        embed=planner.embed,
+        seed=derive(loop.seed, "pool", planner.number),
     )
     return {"pool": chosen}
 
 
 def _random_pool(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
-    rest = untried(planner.data.unlabeled, ledger=planner.ledger, known=planner.known)
-    loop = planner.task.loop
+    rest, loop = planner.untried(), planner.task.loop
     order = np.random.default_rng(derive(loop.seed, "pool", planner.number)).permutation(len(rest))
     return {"pool": [rest[i] for i in order[: loop.pool]]}
 
