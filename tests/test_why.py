@@ -37,7 +37,7 @@ LEAK = texts_of(3, 4)[0].text  # a test text of the task
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run with a pool, whose teacher now and then writes a test text."""
     folder = tmp_path_factory.mktemp("why")
-    task = make_task(folder, pool=3)
+    task = make_task(folder, pool=3, selection={"tolerance": 1.0})  # no round is taken back
     return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=[LEAK]))
 
 
