@@ -28,7 +28,7 @@ def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
 
 def _of_one(loop: Loop, rows: Sequence[Row]) -> list[Prediction]:
     """Return what the last student says of the texts that it was trained on."""
-    return loop.kind.predictions(loop.latest().predict([row.example.text for row in rows]))
+    return loop.kind.predictions(loop.students.latest().predict([row.example.text for row in rows]))
 
 
 def _of_others(loop: Loop, rows: Sequence[Row]) -> list[Prediction]:

@@ -58,7 +58,7 @@ def _saved(
     scores = {name: scores_of(one, dev, loop.kind)["macro_f1"] for name, one in made.items()}
     scores[best] = result["dev"]["macro_f1"]
     chosen = chosen or _preferred(scores, loop.task.selection.tolerance)
-    student = made.get(chosen) or loop.learner.load(loop.student_folder(int(result["round"])))
+    student = made.get(chosen) or loop.students.of(int(result["round"]))
     student.save(folder)
     trained = result["trained_on"] if chosen == best else len(_examples_of(loop, chosen))
     return {"chosen": chosen, "dev_macro_f1": scores, "trained_on": trained}

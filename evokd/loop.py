@@ -9,7 +9,6 @@ in the ledger and is skipped when its record is there. What a round asks for is 
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from evokd.gathering import gather, known_texts, refuse_useless, remember, withi
 from evokd.kinds import kind_of
 from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
-from evokd.lessons import Fitted, Learner
+from evokd.lessons import Learner
 from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
@@ -35,6 +34,7 @@ from evokd.planning import Planner
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.selection import Selection
+from evokd.students import Students
 from evokd.task import Task, TaskData
 from evokd.trust import doubtful
 from evokd.watch import Watch, steps
@@ -54,9 +54,10 @@ class Loop:
         folder: Path,
         watch: Watch,
     ) -> None:
-        self.task, self.data, self.folder = task, data, folder
+        self.task, self.data = task, data
         self.ledger, self.calls, self.watch = ledger, calls, watch
         self._learner = learner
+        self.students = Students(ledger, folder / "rounds", lambda where: self.learner.load(where))
         self.kind = kind_of(task)
         self.selection = Selection(task, data, ledger)
         self.known = known_texts(data, ledger)
@@ -154,14 +155,14 @@ class Loop:
         rows = self.ledger.rows(round=number, split="train")
         if not rows or self.ledger.tested(number):
             return
-        outputs = self._student(number - 1).predict([row.example.text for row in rows])
+        outputs = self.students.behind(number - 1).predict([row.example.text for row in rows])
         with self.ledger.transaction():
             self.ledger.add_predictions(number, self.kind.predictions(outputs))
 
     def train(self, number: int) -> None:
         """Train on all that is kept, the new texts repeated; or on the new texts alone."""
         if number and self.task.loop.training == "sequential":
-            start = self._student(number - 1)
+            start = self.students.behind(number - 1)
             examples = lessons.new_alone(self.task, self.ledger.rows(split="train"), number)
         else:
             start, examples = None, self.training_set(newest=number)
@@ -177,7 +178,7 @@ class Loop:
                 start=start,
                 weights=self.weights(examples),
             )
-        student.save(self.student_folder(number))
+        student.save(self.students.folder(number))
         self.calls.keep_free(self.ledger.clock() - began)
         result = outcome(
             self.task, self.data, ledger=self.ledger, number=number, student=student,
@@ -187,7 +188,7 @@ class Loop:
             if result["rolled_back"]:
                 self.ledger.roll_back(number)
             self.ledger.finish_round(number, result)
-        self._forget_students()
+        self.students.forget(but=self.selection.best_round())
         self.watch.round(result)
 
     def clean(self) -> None:
@@ -237,29 +238,6 @@ class Loop:
         begun = number > 0 or not self._arm.parts
         return begun and not result["written"] and not result["rejects"]
 
-    def student_folder(self, number: int) -> Path:
-        """Return where a round's student is; -1 is the one trained on the seed examples alone."""
-        return self.folder / "rounds" / ("seed" if number < 0 else f"{number:02d}")
-
-    def latest(self) -> Fitted:
-        """Return the student so far."""
-        return self._student(len(self.ledger.results()) - 1)
-
-    def _student(self, number: int) -> Fitted:
-        """Return a round's student; one of a round that was rolled back does not count."""
-        while number >= 0 and self.ledger.result(number)["rolled_back"]:
-            number -= 1
-        return self.learner.load(self.student_folder(number))
-
-    def _forget_students(self) -> None:
-        """Remove students that no later step can ask for; each is as large as the encoder."""
-        finished = [int(r["round"]) for r in self.ledger.results()]
-        usable = [n for n in finished if not self.ledger.result(n)["rolled_back"]]
-        needed = {*usable[-1:], self.selection.best_round()}
-        for number in finished:
-            if number not in needed:
-                shutil.rmtree(self.student_folder(number), ignore_errors=True)
-
     def _view(self, number: int, plan: Mapping[str, Any]) -> View:
         return View(self.task, self.calls, f"round {number}", plan, self.watch.progress)
 
@@ -298,7 +276,7 @@ class Loop:
         return None if most is None else max(0, most - len(self.ledger.rows(split="train")))
 
     def _said_before(self, texts: Sequence[str]) -> Sequence[Prediction]:
-        return self.kind.predictions(self.latest().predict(texts))
+        return self.kind.predictions(self.students.latest().predict(texts))
 
     def _embed(self, texts: Sequence[str]) -> Any:
         return self.learner.embed(texts)

@@ -35,6 +35,7 @@ from evokd.runfiles import RunFiles
 from evokd.scores import score
 from evokd.seeds import derive
 from evokd.selection import Selection
+from evokd.students import SEED
 from evokd.summary import summarise
 from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
@@ -116,7 +117,7 @@ class Stages:
             seed=derive(self.task.loop.seed, "seed-only"),
             on_step=steps(self.watch, "training on the seeds"),
         )
-        student.save(self.loop.student_folder(-1))
+        student.save(self.loop.students.folder(SEED))
         tuned, centroid = {}, {}
         for name, examples in (("dev", self.data.dev), ("test", self.data.test)):
             if examples:

@@ -38,10 +38,7 @@ def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
         },
         "nano": _figures(nano.get("scores", {})),
         "gate": {"passed": export["passed"], "served": export["served"]},
-        "calibration": {
-            name: (export.get("calibration") or {}).get(name)
-            for name in ("temperature", "ece", "ece_after", "by", "thresholds", "reject")
-        },
+        "calibration": _calibration(export),
         "size_bytes": {
             "onnx": sizes["onnx"],
             "int8": sizes.get("int8"),
@@ -63,6 +60,12 @@ def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
         "rounds": len(ledger.results()),
         "seconds": round(ledger.seconds(), 1),
     }
+
+
+def _calibration(export: dict[str, Any]) -> dict[str, Any]:
+    fitted = export.get("calibration") or {}
+    told = ("temperature", "ece", "ece_after", "by", "thresholds", "reject")
+    return {name: fitted.get(name) for name in told}
 
 
 def _figures(scored: dict[str, Any]) -> dict[str, float | None]:

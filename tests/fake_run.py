@@ -20,6 +20,7 @@ from evokd.ledger import Ledger
 from evokd.loop import Loop
 from evokd.records import Row
 from evokd.seeds import derive
+from evokd.students import SEED
 from evokd.task import Task, load_data, load_task
 from evokd.watch import Silent, Watch
 
@@ -87,7 +88,7 @@ def grow(
         if ledger.stage("seed_only") is None:
             student = learner.fit(data.seed, epochs=1, seed=derive(0, "seed"),
                                   on_step=lambda done, total: None)  # fmt: skip
-            student.save(loop.student_folder(-1))
+            student.save(loop.students.folder(SEED))
             ledger.finish_stage("seed_only", {})
         loop.run()
         if ledger.stage("gate_texts") is None:

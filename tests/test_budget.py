@@ -345,30 +345,23 @@ def test_over_the_examples_rows_are_dropped_and_dev_stays(tmp_path: Path) -> Non
     assert {r.reason for r in kept if r.split is None} == {"budget"}
 
 
-def test_minutes(tmp_path: Path) -> None:
-    """A clock that a call moves by a second: the loop stops at the cap and one batch behind."""
-    now = [0.0]
+class Timed(ScriptedTeacher):
+    """Every answer moves a clock on."""
 
-    class Slow(ScriptedTeacher):
-        def _all(self, requests: Sequence[Any], answer: Any, on_done: Any) -> list[Any]:
-            def waits(request: Any) -> Any:
-                now[0] += 1
-                return answer(request)
+    def __init__(self, now: list[float], seconds: float) -> None:
+        super().__init__()
+        self.now, self.seconds = now, seconds
 
-            return super()._all(requests, waits, on_done)
+    def _all(self, requests: Sequence[Any], answer: Any, on_done: Any) -> list[Any]:
+        def waits(request: Any) -> Any:
+            self.now[0] += self.seconds
+            return answer(request)
 
-    task = small(tmp_path / "task", budget={"minutes": 3})
-    teacher, notes = Slow(), Notes()
-    at_gate: list[float] = []
-    notes.progress = lambda what, total: lambda: None  # type: ignore[method-assign]
-    notes.note = lambda text: at_gate.append(now[0])  # type: ignore[method-assign]
-    grow(task, tmp_path / "run", teacher, watch=notes, clock=lambda: now[0])
-    assert 180 <= at_gate[0] <= 180 + WIDTH
-    assert now[0] > at_gate[0], "the gate's texts are outside the budget"
+        return super()._all(requests, waits, on_done)
 
 
 class Sitting(FakeLearner):
-    """Takes a minute for every training."""
+    """Every training moves a clock on by a minute."""
 
     def __init__(self, labels: Sequence[str], now: list[float]) -> None:
         super().__init__(labels)
@@ -379,25 +372,31 @@ class Sitting(FakeLearner):
         return super().fit(*examples, **how)
 
 
-def test_minutes_leave_room_for_the_training_of_the_round(tmp_path: Path) -> None:
-    now = [0.0]
-
-    class Slow(ScriptedTeacher):
-        def _all(self, requests: Sequence[Any], answer: Any, on_done: Any) -> list[Any]:
-            def waits(request: Any) -> Any:
-                now[0] += 0.1
-                return answer(request)
-
-            return super()._all(requests, waits, on_done)
-
-    task = small(tmp_path / "task", budget={"minutes": 6}, export={"gate_texts": 20})
-    ended: list[float] = []
-    notes = Notes()
+def ended_at(
+    task: Task, folder: Path, teacher: Timed, learner: FakeLearner | None = None
+) -> list[float]:
+    """Run a task; return when its watcher was told anything. The first time is the loop's end."""
+    notes, told = Notes(), list[float]()
     notes.progress = lambda what, total: lambda: None  # type: ignore[method-assign]
-    notes.note = lambda text: ended.append(now[0])  # type: ignore[method-assign]
-    grow(task, tmp_path / "run", Slow(), Sitting(task.names, now), watch=notes,
-         clock=lambda: now[0])  # fmt: skip
-    assert 300 <= ended[0] <= 360 + WIDTH
+    notes.note = lambda text: told.append(teacher.now[0])  # type: ignore[method-assign]
+    grow(task, folder, teacher, learner, watch=notes, clock=lambda: teacher.now[0])
+    return told
+
+
+def test_minutes(tmp_path: Path) -> None:
+    """A clock that a call moves by a second: the loop stops at the cap and one batch behind."""
+    teacher = Timed([0.0], 1.0)
+    told = ended_at(small(tmp_path / "task", budget={"minutes": 3}), tmp_path / "run", teacher)
+    assert 180 <= told[0] <= 180 + WIDTH
+    assert teacher.now[0] > told[0], "the gate's texts are outside the budget"
+
+
+@pytest.mark.parametrize("minutes", [4, 4.5, 5])
+def test_minutes_leave_room_for_the_training_of_the_round(minutes: float, tmp_path: Path) -> None:
+    teacher = Timed([0.0], 0.1)
+    task = small(tmp_path / "task", budget={"minutes": minutes})
+    told = ended_at(task, tmp_path / "run", teacher, Sitting(task.names, teacher.now))
+    assert 60 * minutes - 70 <= told[0] <= 60 * minutes + 0.1 * WIDTH
 
 
 def test_minutes_that_are_over_before_the_first_round_are_told(tmp_path: Path) -> None:
