@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from evokd.errors import InputError, MissingExtra
-from evokd.examples import jaccard, normalise, trigrams
+from evokd.examples import folded, jaccard, normalise, trigrams
 from evokd.task import TaskData
 
 try:
@@ -93,8 +93,8 @@ def check_apart(data: TaskData) -> None:
         InputError: naming the two files and the first such text.
     """
     for one, other in (("seed", "test"), ("dev", "test"), ("seed", "dev")):
-        words = {normalise(e.text) for e in getattr(data, other)}
-        both = [e.text for e in getattr(data, one) if normalise(e.text) in words]
+        texts = {folded(e.text) for e in getattr(data, other)}
+        both = [e.text for e in getattr(data, one) if folded(e.text) in texts]
         if both:
             raise InputError(
                 f"{len(both)} texts of data.{one} are in data.{other} too, the first: {both[0]!r}",

@@ -40,10 +40,17 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
+def folded(text: str) -> str:
+    """Return the form of texts that are one to a reader: NFKC, case-folded, no mark at the end.
+
+    Other marks stay, for "C++" is not "C#".
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".!?… ")
+
+
 def normalise(text: str) -> str:
     """Return the form in which texts are compared: NFKC, case-folded, words and digits only."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.findall(r"[^\W_]+", folded))
+    return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def trigrams(text: str) -> frozenset[str]:

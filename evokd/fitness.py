@@ -23,8 +23,8 @@ def judge(task: Task, measured: Measured) -> Iterator[Finding]:
     """Give what there is to say of a teacher, and what to do about it."""
     yield _gold(task, measured)
     yield _sure(task, measured)
-    if task.kind == "classification" and measured.own.of >= FEWEST:
-        yield _own(measured)
+    if measured.own.of >= FEWEST:
+        yield _own(task, measured)
     yield _replies(task, measured)
     yield _kept(measured)
     yield _speed(measured)
@@ -76,7 +76,7 @@ def _sure(task: Task, measured: Measured) -> Finding:
     return warning("agreement", says, hint, **facts)
 
 
-def _own(measured: Measured) -> Finding:
+def _own(task: Task, measured: Measured) -> Finding:
     share = measured.own
     says = (
         f"by its own labels {_counts(share)} texts are of the label that it wrote them for; kappa"
@@ -88,11 +88,12 @@ def _own(measured: Measured) -> Finding:
     if measured.kappa > SLIGHT:
         hint = "its labels are noisy: better definitions, more seed examples, a larger model"
         return warning("own texts", says, hint, **facts)
-    hint = (
-        "hardly more than by chance: without gold dev texts a run trains on none of them; take a"
-        " larger model"
+    hint = "hardly more than by chance: take a larger model"
+    if task.kind != "classification":
+        return warning("own texts", says, hint, **facts)
+    return wrong(
+        "own texts", says, f"{hint}; without gold dev texts a run trains on none of them", **facts
     )
-    return wrong("own texts", says, hint, **facts)
 
 
 def _replies(task: Task, measured: Measured) -> Finding:

@@ -97,7 +97,7 @@ class Pilot:
         cover, rows = self._trial("cover", self._cover_plan())
         if note := prior_lacks(self.task, self.calls.ledger):
             self.watch.note(note)
-        own, beyond_chance = agreed_on(rows), kappa(rows)
+        own, beyond_chance = agreed_on(rows), kappa(rows, kind_of(self.task).labels_in)
         gold = self._gold()
         texts = [example.text for example in gold]
         labelled, labelling = self._timed("gold", lambda: self._label("gold", texts))

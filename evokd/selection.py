@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from evokd.arms import ARMS
 from evokd.examples import Example
+from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.task import Task, TaskData
 from evokd.trust import agreement, doubtful
@@ -69,7 +70,7 @@ class Selection:
         """
         if self.by_gold or not self._by_trust:
             return ""
-        return doubtful(self.ledger.rows(round=0))
+        return doubtful(self.ledger.rows(round=0), kind_of(self.task).labels_in)
 
     @property
     def _by_trust(self) -> bool:

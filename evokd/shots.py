@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from evokd.examples import Example, normalise
+from evokd.examples import Example, folded
 from evokd.kinds import Kind
 
 
@@ -35,10 +35,10 @@ def sample_shots(
     labels = {i: kind.labels_in(examples[i].label) for i in order}
     have: Counter[str] = Counter()
     chosen: list[int] = []
-    seen = {normalise(e.text) for e in barred}
+    seen = {folded(e.text) for e in barred}
     left: dict[int, None] = {}
     for i in order:
-        if labels[i] and (text := normalise(examples[i].text)) not in seen:
+        if labels[i] and (text := folded(examples[i].text)) not in seen:
             seen.add(text)
             left[i] = None
 

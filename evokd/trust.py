@@ -8,7 +8,7 @@ that label are likely wrong, and train a student against the user's own examples
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from evokd.examples import Example
 from evokd.kinds.entities import UNCERTAIN, UNREAD
@@ -17,6 +17,7 @@ from evokd.measured import Share
 from evokd.noise import NOISY
 from evokd.records import Row
 
+LabelsIn = Callable[[str], Sequence[str]]
 AGREE = 0.2  # F1 of a label under which it is named as hardly known
 # Cohen's kappa up to which agreement is called slight (Landis and Koch 1977). Measured with the
 # embedded teacher: at 0.3 and above its texts help the student, at 0.04 they do harm
@@ -103,25 +104,29 @@ def agreed_on(rows: Sequence[Row]) -> Share:
     return Share(sum(map(_agreed, asked)), len(asked))
 
 
-def kappa(rows: Sequence[Row]) -> float:
+def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
     """Return Cohen's kappa of the labels that texts were written for and those they were given.
 
     How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all; 1
-    also where there is nothing to compare. Texts that it gave no label twice alike have none. An
-    answer of several labels, or of entities, is no label's by chance.
+    also where texts of one label alone were written. Texts that it gave no label twice alike have
+    none. An answer of several labels agrees where it has the label asked for, and by chance as
+    often as any text has it.
+
+    Args:
+        labels_in: the labels, or types of entities, that an answer gives.
     """
     asked, agreed = _given(rows), agreed_on(rows)
     written = Counter(str(row.source) for row in asked)
-    said = Counter(row.example.label for row in asked)
+    said = Counter(label for row in asked for label in labels_in(row.example.label))
     by_chance = sum(count * said[name] for name, count in written.items()) / max(1, agreed.of)
     most = agreed.of - by_chance
-    return (agreed.hits - by_chance) / most if most else 1.0
+    return (agreed.hits - by_chance) / most if most else float(len(written) < 2)
 
 
-def doubtful(rows: Sequence[Row]) -> str:
-    """Say so when a teacher denies nearly all of what it wrote for a label; else ""."""
+def doubtful(rows: Sequence[Row], labels_in: LabelsIn) -> str:
+    """Say so when a teacher agrees with itself no more than by chance; else "". See `kappa`."""
     agreed = agreed_on(rows)
-    if agreed.of < FEWEST or kappa(rows) > SLIGHT:
+    if agreed.of < FEWEST or kappa(rows, labels_in) > SLIGHT:
         return ""
     return (
         f"only {agreed.hits} of the {agreed.of} texts that the teacher wrote for a"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from evokd.selection import Selection
 from evokd.trust import MOST, agreed_on, agreement, counted, doubtful, hardly_known, kappa
 
 LABELS = ("alarm", "music", "weather")
+
+
+def single(answer: str) -> tuple[str, ...]:
+    return (answer,)
 
 
 def row(asked: str, said: str, reason: str | None = None, origin: str = "cover") -> Row:
@@ -126,19 +131,19 @@ def test_agreement_beyond_chance_is_the_libraries_kappa(pairs: list[tuple[str, s
     asked, said = zip(*pairs, strict=True)
     if len({*asked, *said}) > 1:  # of one category the library says nothing
         rows = [row(*pair) for pair in pairs]
-        assert kappa(rows) == pytest.approx(cohen_kappa_score(asked, said))
+        assert kappa(rows, single) == pytest.approx(cohen_kappa_score(asked, said))
 
 
 def test_what_has_no_label_says_nothing_of_labels() -> None:
     rows = [row("alarm", "alarm"), row("music", "music"), row("alarm", "music")]
     unsure = [row("music", "alarm", "labels disagree")] * 9
-    assert kappa(rows) == kappa([*rows, *unsure]) < 1
+    assert kappa(rows, single) == kappa([*rows, *unsure], single) < 1
 
 
 @pytest.mark.parametrize("why", ["uncertain entity", "entities: cut"])
 def test_what_could_not_be_read_denies_nothing(why: str) -> None:
     rows = [row("alarm", "alarm")] * 15 + [row("alarm", "", why)] * 85
-    assert doubtful(rows) == ""
+    assert doubtful(rows, single) == ""
     assert agreed_on(rows) == Share(15, 15)
 
 
@@ -147,8 +152,25 @@ def test_the_users_own_texts_in_other_words_count_as_the_users() -> None:
     assert counted(examples, LABELS, {"alarm": 0.1}) == [1, 1]
 
 
+def test_an_answer_of_several_types_agrees_by_chance_as_often_as_texts_have_the_type() -> None:
+    def of(asked: str, said: str, count: int) -> list[Row]:
+        if asked in said.split():
+            return [replace(row(asked, said), reason=None, split="train")] * count
+        return [row(asked, said)] * count
+
+    # Of either half alike, whatever it was asked for: a text in two has a music entity.
+    half = of("music", "music", 6) + of("music", "alarm", 6)
+    half += of("alarm", "music", 6) + of("alarm", "alarm", 6)
+    assert kappa(half, str.split) == pytest.approx(0)
+    both = of("music", "music alarm", 12) + of("alarm", "alarm music", 12)
+    assert kappa(both, str.split) == 0, "all labels for all texts say nothing"
+    some = of("music", "music alarm", 12) + of("alarm", "alarm", 12)
+    assert kappa(some, str.split) == 1
+    assert "does not know" in doubtful(half, str.split)
+
+
 def test_nothing_written_is_no_disagreement() -> None:
-    assert kappa([]) == kappa([row("alarm", "alarm")]) == 1
+    assert kappa([], single) == kappa([row("alarm", "alarm")], single) == 1
 
 
 def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
@@ -161,8 +183,8 @@ def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
             row("refund", "", "near-duplicate"),
         ]
 
-    assert "only 12 of the 24 texts" in doubtful(written(6, 6)), "one in two is chance"
-    assert not doubtful(written(9, 3))
-    assert not doubtful(written(6, 3, cut=3)), "what a budget cut was not denied"
-    assert not doubtful(written(1, 6)), "14 texts say nothing of a teacher"
-    assert not doubtful([])
+    assert "only 12 of the 24 texts" in doubtful(written(6, 6), single), "one in two is chance"
+    assert not doubtful(written(9, 3), single)
+    assert not doubtful(written(6, 3, cut=3), single), "what a budget cut was not denied"
+    assert not doubtful(written(1, 6), single), "14 texts say nothing of a teacher"
+    assert not doubtful([], single)
