@@ -134,7 +134,11 @@ class LoopSettings(Group):
         " texts in place of paraphrases)",
     )
     quota: int = Field(2, ge=0, description="conversations a round for the weakest labels")
-    pool: int = Field(16, ge=0, description="unlabelled texts labelled a round, least sure first")
+    pool: int = Field(
+        16,
+        ge=0,
+        description="unlabelled texts labelled a round, one of each group of the least sure",
+    )
     repeat: int = Field(
         2,
         ge=1,
