@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from evokd.doctor import Finding, good, warning, wrong
 from evokd.measured import Measured, Share
 from evokd.task import Task
-from evokd.trust import FEWEST, SLIGHT
+from evokd.trust import FEWEST, beyond_chance
 
 # What a student of its labels can still learn from; below, label noise is the ceiling. Whole
 # answers with several labels or entities are right more rarely than single labels.
@@ -16,6 +16,7 @@ ABOVE_CHANCE = 0.2
 FEW = 10  # gold texts; that none of fewer is right may be bad luck
 SURE, PARSES, KEPT = 0.85, 0.7, 0.3
 MODERATE = 0.4  # Cohen's kappa from which on agreement is called moderate (Landis and Koch 1977)
+MOSTLY = 0.8  # texts with the label that they were written for, where each may have several
 SLOW = 10.0  # tokens a second, written side by side
 
 
@@ -83,17 +84,17 @@ def _own(task: Task, measured: Measured) -> Finding:
         f" {measured.kappa:.2f}"
     )
     facts = {"hits": share.hits, "of": share.of, "kappa": measured.kappa}
-    if measured.kappa > MODERATE:
+    several = task.kind != "classification"
+    if measured.kappa > MODERATE or (several and share.value >= MOSTLY):
         return good("own texts", says, **facts)
-    if measured.kappa > SLIGHT:
+    if beyond_chance(task, share, measured.kappa):
         hint = "its labels are noisy: better definitions, more seed examples, a larger model"
         return warning("own texts", says, hint, **facts)
     hint = "hardly more than by chance: take a larger model"
-    if task.kind != "classification":
+    if task.kind == "multilabel":
         return warning("own texts", says, hint, **facts)
-    return wrong(
-        "own texts", says, f"{hint}; without gold dev texts a run trains on none of them", **facts
-    )
+    hint += "; without gold dev texts a run trains on none of them"
+    return wrong("own texts", says, hint, **facts)
 
 
 def _replies(task: Task, measured: Measured) -> Finding:

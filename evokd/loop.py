@@ -144,12 +144,10 @@ class Loop:
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
             remember(self.known, rows)
-            first = (
-                doubtful([*apart, *rows], self.kind.labels_in),
-                prior_lacks(self.task, self.ledger),
-            )
-            for note in filter(None, first if number == 0 else ()):
-                self.watch.note(note)
+            if number == 0:
+                notes = doubtful(self.task, [*apart, *rows]), prior_lacks(self.task, self.ledger)
+                for note in filter(None, notes):
+                    self.watch.note(note)
         if done["weaknesses"]:
             self.watch.weaknesses(done["weaknesses"])
 

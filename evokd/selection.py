@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 from evokd.arms import ARMS
 from evokd.examples import Example
-from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.task import Task, TaskData
 from evokd.trust import agreement, doubtful
@@ -60,7 +59,8 @@ class Selection:
 
     def agreement(self) -> dict[str, float]:
         """Return how far the teacher is trusted, label by label; {} where all count alike."""
-        return agreement(self.ledger.rows()) if self._by_trust else {}
+        counts = self._trusts_by_labels and self.task.kind == "classification"
+        return agreement(self.ledger.rows()) if counts else {}
 
     def doubt(self) -> str:
         """Say why the teacher is not to be trusted at all, by its labels of its first texts; or "".
@@ -68,15 +68,14 @@ class Selection:
         It is then asked no further, and nothing of it trains the final student. "" where the user's
         dev file decides, which tells that better.
         """
-        if self.by_gold or not self._by_trust:
+        if self.by_gold or not self._trusts_by_labels or self.task.kind == "multilabel":
             return ""
-        return doubtful(self.ledger.rows(round=0), kind_of(self.task).labels_in)
+        return doubtful(self.task, self.ledger.rows(round=0))
 
     @property
-    def _by_trust(self) -> bool:
-        arm, method = ARMS[self.task.loop.arm], self.task.method
-        asked = method.trust and self.task.kind == "classification"
-        return asked and arm.checked and not arm.weighed
+    def _trusts_by_labels(self) -> bool:
+        arm = ARMS[self.task.loop.arm]
+        return self.task.method.trust and arm.checked and not arm.weighed
 
     def best_round(self) -> int:
         """Return the round with the best dev score, the later of equals."""

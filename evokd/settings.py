@@ -221,8 +221,9 @@ class MethodSettings(PaperSettings):
     trust: bool = Field(
         True,
         description="in the final training, count the teacher's texts by how likely their label is"
-        " right, and every label alike; where its labels are hardly better than chance, and no gold"
-        " dev can tell, end the loop and train on the seeds alone; classification only",
+        " right, and every label alike (classification); where its labels are hardly better than"
+        " chance, and no gold dev can tell, end the loop and train on the seeds alone"
+        " (classification, ner)",
     )
     report: bool = Field(
         False, description="show how well each of the weakest labels does (PGKD's report)"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_kinds import AnyLearner, AnyTeacher, entities, make_kind_task
 from fake_run import grow, make_task
 from fakes import LABELS, FakeLearner, ScriptedTeacher, digest
 from test_arms_run import TWO, Grown
@@ -44,6 +47,19 @@ class Guessing(ScriptedTeacher):
         logprobs = np.full(len(request.choices), -5.0)
         logprobs[likely] = -0.01
         return Scored(tuple(logprobs.tolist()), 9, len(request.choices), 9)
+
+
+class Misnaming(AnyTeacher):
+    """Gives entities another type than their own, in three texts of four."""
+
+    def _text(self, asked: str, rng: random.Random, number: int) -> str:
+        if "Which entities are in this text?" not in asked:
+            return super()._text(asked, rng, number)
+        text = json.loads(asked.rpartition("Text: ")[2])
+        turn = 1 if digest(text) % 4 else 0
+        other = dict(zip(LABELS, [*LABELS[turn:], *LABELS[:turn]], strict=True))
+        found = entities(text)
+        return json.dumps([{"text": text[s.start : s.end], "type": other[s.label]} for s in found])
 
 
 def ended(
@@ -137,3 +153,20 @@ def test_a_guessing_teacher_is_asked_on_where_the_user_says_so_or_can_tell(
     record, why = ended(task, tmp_path / "run", FakeLearner(task.names))
     assert why != "the teacher hardly knows these labels"
     assert ("seeds and definitions" in record["dev_macro_f1"]) == ("dev" in changes)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_of_a_teacher_that_takes_types_for_others_nothing_is_learned(
+    trusted: bool, tmp_path: Path
+) -> None:
+    task = make_kind_task(tmp_path / "task", "ner", loop=TWO, method={"trust": trusted})
+    grow(task, tmp_path / "run", Misnaming(), AnyLearner(task))
+    learner = AnyLearner(task)
+    record, why = ended(task, tmp_path / "run", learner)
+    assert (why == "the teacher hardly knows these labels") is trusted
+    assert (record["chosen"] == "seeds and definitions") is trusted
+    if trusted:
+        [(_, texts)] = [entry for entry in learner.log if entry[0] == "fit"]
+        assert set(texts) == {e.text for e in load_data(task).seed}, (
+            "types are no texts to train on"
+        )

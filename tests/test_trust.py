@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_kinds import make_kind_task
+from fake_run import make_task
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from test_arms_run import grown
 
+from evokd.answers import Span, write_spans
 from evokd.examples import Example
+from evokd.kinds import kind_of
 from evokd.ledger import reading
 from evokd.measured import Share
 from evokd.records import Row
@@ -141,9 +145,9 @@ def test_what_has_no_label_says_nothing_of_labels() -> None:
 
 
 @pytest.mark.parametrize("why", ["uncertain entity", "entities: cut"])
-def test_what_could_not_be_read_denies_nothing(why: str) -> None:
+def test_what_could_not_be_read_denies_nothing(why: str, tmp_path: Path) -> None:
     rows = [row("alarm", "alarm")] * 15 + [row("alarm", "", why)] * 85
-    assert doubtful(rows, single) == ""
+    assert doubtful(make_task(tmp_path), rows) == ""
     assert agreed_on(rows) == Share(15, 15)
 
 
@@ -152,28 +156,44 @@ def test_the_users_own_texts_in_other_words_count_as_the_users() -> None:
     assert counted(examples, LABELS, {"alarm": 0.1}) == [1, 1]
 
 
-def test_an_answer_of_several_types_agrees_by_chance_as_often_as_texts_have_the_type() -> None:
-    def of(asked: str, said: str, count: int) -> list[Row]:
-        if asked in said.split():
-            return [replace(row(asked, said), reason=None, split="train")] * count
-        return [row(asked, said)] * count
+def of(asked: str, said: str, count: int) -> list[Row]:
+    """Return texts written for one type, with entities of these."""
+    spans = write_spans([Span(i, i + 1, name) for i, name in enumerate(said.split())])
+    if asked in said.split():
+        return [replace(row(asked, spans), reason=None, split="train")] * count
+    return [row(asked, spans)] * count
 
-    # Of either half alike, whatever it was asked for: a text in two has a music entity.
-    half = of("music", "music", 6) + of("music", "alarm", 6)
-    half += of("alarm", "music", 6) + of("alarm", "alarm", 6)
-    assert kappa(half, str.split) == pytest.approx(0)
-    both = of("music", "music alarm", 12) + of("alarm", "alarm music", 12)
-    assert kappa(both, str.split) == 0, "all labels for all texts say nothing"
+
+def test_an_answer_of_several_types_agrees_by_chance_as_often_as_texts_have_the_type(
+    tmp_path: Path,
+) -> None:
+    task = make_kind_task(tmp_path, "ner")
+    labels_in = kind_of(task).labels_in
+    # Of every type alike, whatever it was asked for: a text in three has a music entity.
+    third = [r for asked in LABELS for said in LABELS for r in of(asked, said, 4)]
+    assert kappa(third, labels_in) == pytest.approx(0)
+    assert "does not know" in doubtful(task, third)
     some = of("music", "music alarm", 12) + of("alarm", "alarm", 12)
-    assert kappa(some, str.split) == 1
-    assert "does not know" in doubtful(half, str.split)
+    assert kappa(some, labels_in) == 1
+    slight = [*third, *of("alarm", "alarm", 4)]
+    assert 0.05 < kappa(slight, labels_in) < 0.2
+    assert not doubtful(task, slight)
+
+
+def test_where_every_text_has_every_type_chance_says_nothing(tmp_path: Path) -> None:
+    task = make_kind_task(tmp_path, "ner")
+    both = of("music", "music alarm", 12) + of("alarm", "alarm music", 12)
+    assert kappa(both, kind_of(task).labels_in) == 0
+    assert not doubtful(task, both)
 
 
 def test_nothing_written_is_no_disagreement() -> None:
     assert kappa([], single) == kappa([row("alarm", "alarm")], single) == 1
 
 
-def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
+def test_a_teacher_that_denies_what_it_wrote_is_doubted(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+
     def written(agreed: int, denied: int, cut: int = 0) -> list[Row]:
         pairs = [("refund", "order"), ("order", "refund")]
         return [
@@ -183,8 +203,8 @@ def test_a_teacher_that_denies_what_it_wrote_is_doubted() -> None:
             row("refund", "", "near-duplicate"),
         ]
 
-    assert "only 12 of the 24 texts" in doubtful(written(6, 6), single), "one in two is chance"
-    assert not doubtful(written(9, 3), single)
-    assert not doubtful(written(6, 3, cut=3), single), "what a budget cut was not denied"
-    assert not doubtful(written(1, 6), single), "14 texts say nothing of a teacher"
-    assert not doubtful([], single)
+    assert "only 12 of the 24 texts" in doubtful(task, written(6, 6)), "one in two is chance"
+    assert not doubtful(task, written(9, 3))
+    assert not doubtful(task, written(6, 3, cut=3)), "what a budget cut was not denied"
+    assert not doubtful(task, written(1, 6)), "14 texts say nothing of a teacher"
+    assert not doubtful(task, [])
