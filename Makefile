@@ -32,7 +32,7 @@ demo: $(STAMP) ## Distil the built-in task with the built-in teacher (at most 5 
 	$(BIN)/evokd demo --out $(OUT)
 
 test: $(STAMP) ## Run the default tests, two at a time (under 5 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) ## Run the tests marked slow, and only them
 	$(BIN)/python -m pytest -m slow --timeout 1800
