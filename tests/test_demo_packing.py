@@ -62,7 +62,7 @@ def test_a_packed_branch_computes_what_it_would_alone(
     packer: packing.Packer, model: TinyLlama
 ) -> None:
     checked = 0
-    for seed in (3, 4, 5):
+    for seed in range(3, 9):
         row = packer._row(random.Random(seed))
         batch = packing.stack([row])
         packed = model.logits(model(batch.tokens, batch.positions, batch.mask)[0])
@@ -71,7 +71,7 @@ def test_a_packed_branch_computes_what_it_would_alone(
             torch.testing.assert_close(packed[own], expected[len(above) :], atol=1e-4, rtol=0)
             torch.testing.assert_close(packed[above], expected[: len(above)], atol=1e-4, rtol=0)
             checked += 1
-    assert checked >= 10
+    assert checked >= 10  # how many there are varies: equal pairs are merged in any order
 
 
 def test_a_row_holds_whole_conversations(packer: packing.Packer) -> None:
