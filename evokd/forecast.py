@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from evokd.arms import ARMS, arm_of
-from evokd.holdout import BATCHES
+from evokd.holdout import BATCHES, may_go_on
 from evokd.kinds import kind_of
 from evokd.measured import Cost, Fit, Measured, Trial
 from evokd.planning import COVER_REPLY
@@ -57,7 +57,6 @@ def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
         + _written(measured.feedback, talks * loop.rounds)
         + _labelled(measured, pools[1])
     )
-    gate, gate_kept = _gate(task, measured.cover)
     parts = [
         Part(
             "covering every label",
@@ -71,12 +70,13 @@ def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
             + _kept(measured.feedback, talks * loop.rounds)
             + round(pools[1] * measured.sure.value),
         ),
-        Part("texts for the gate", gate, gate_kept),
     ]
+    gate = _gate(task, measured.cover, parts[0].cost + parts[1].cost)
+    parts.append(gate)
     if measured.fit:
         seconds = _training(task, data, measured.fit, parts[0].kept, parts[1].kept)
         parts.append(Part("training the student", Cost(seconds=seconds)))
-    return Forecast(tuple(parts), tuple(_assumptions(task, data, measured, gate_kept)))
+    return Forecast(tuple(parts), tuple(_assumptions(task, data, measured, gate.kept)))
 
 
 def _conversations(task: Task, data: TaskData) -> tuple[int, int, int]:
@@ -133,16 +133,20 @@ def _kept(trial: Trial, conversations: int) -> int:
     return round(conversations * trial.kept / trial.conversations) if trial.conversations else 0
 
 
-def _gate(task: Task, cover: Trial) -> tuple[Cost, int]:
+def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
     """Ask in batches until there are enough, as `evokd.holdout` does."""
     wanted, have, asked = task.export.gate_texts, 0, 0
     for _ in range(BATCHES):
-        if have >= wanted:
+        if have >= wanted or not may_go_on(_tokens(_written(cover, asked)), _tokens(rest)):
             break
         each = math.ceil((wanted - have) * 6 / (5 * COVER_REPLY * len(task.names)))
         asked += each * len(task.names)
         have = _kept(cover, asked)
-    return _written(cover, asked), have
+    return Part("texts for the gate", _written(cover, asked), have)
+
+
+def _tokens(cost: Cost) -> int:
+    return cost.tokens_in + cost.tokens_out
 
 
 def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> float:

@@ -19,6 +19,19 @@ from evokd.watch import Watch
 
 GATE_ROUND = -1
 BATCHES = 8  # after that a teacher has shown that it has nothing new to say
+FEW = 200_000  # tokens that these texts may take, however few the run took
+
+
+def may_go_on(taken: int, rest: int) -> bool:
+    """Say whether a batch may be asked for: the gate takes as many tokens as the run, at most.
+
+    Of a teacher whose texts are hardly ever kept it would take many times as much.
+
+    Args:
+        taken: tokens of the batches so far.
+        rest: tokens of everything else.
+    """
+    return taken < max(FEW, rest)
 
 
 def write_gate_texts(
@@ -26,13 +39,16 @@ def write_gate_texts(
 ) -> int:
     """Ask for texts in batches until there are `export.gate_texts`; returns how many there are.
 
-    Every batch is recorded when it is whole. The examples shown are kept training texts, a
-    different choice in every batch, so that the texts vary.
+    There are fewer where that would take more than `may_go_on` allows. Every batch is recorded when
+    it is whole. The examples shown are kept training texts, a different choice in every batch, so
+    that the texts vary.
     """
     wanted = task.export.gate_texts
+    rest = _tokens(ledger, "") - _tokens(ledger, "gate ")
     for number in range(BATCHES):
         have = len(ledger.rows(split="gate"))
-        if have >= wanted:
+        taken = sum(_tokens(ledger, f"gate {earlier}/") for earlier in range(number))
+        if have >= wanted or not may_go_on(taken, rest):
             break
         if ledger.stage(f"gate texts {number}") is not None:
             continue
@@ -53,6 +69,11 @@ def write_gate_texts(
 def _batch(view: View, known: Known) -> list[Row]:
     rows = gather(view, GATE_ROUND, covered(view).texts, known, dev=0)
     return [replace(row, split="gate") if row.split else row for row in rows]
+
+
+def _tokens(ledger: Ledger, scope: str) -> int:
+    totals = ledger.call_totals(scope)
+    return totals["tokens_in"] + totals["tokens_out"]
 
 
 def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mapping[str, list[Any]]:

@@ -162,7 +162,10 @@ class Stages:
         known = known_texts(self.data, self.ledger)
         count = write_gate_texts(self.task, self.data, self.ledger, self.calls, known, self.watch)
         if count < self.task.export.gate_texts:
-            self.watch.note(f"the teacher had no more than {count} new texts for the gate")
+            self.watch.note(
+                f"{count} texts for the gate in place of {self.task.export.gate_texts}: too few of"
+                " what the teacher writes can be kept"
+            )
         return {"texts": count}
 
     def export(self, folder: Path, *, force: bool = False) -> dict[str, Any]:

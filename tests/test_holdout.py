@@ -86,6 +86,25 @@ def test_a_teacher_with_nothing_new_is_asked_only_so_often(ledger: Ledger, write
     assert len(teacher.asked) == asked
 
 
+def test_it_takes_no_more_than_the_run_and_a_batch(
+    ledger: Ledger, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dull(ScriptedTeacher):
+        def _text(self, *asked: object) -> str:
+            return '["rain and storm again"]'
+
+    monkeypatch.setattr("evokd.holdout.FEW", 1)
+    assert write(Dull(faulty=0)) == 1, "this run took no token"
+    assert ledger.stage("gate texts 0") is not None
+    assert ledger.stage("gate texts 1") is None
+    asked = ledger.call_totals("gate 0/")
+    ledger.reserve("round 0/cover", [("a key", "generate", {})])
+    ledger.record("a key", "a reply", (asked["tokens_in"] + asked["tokens_out"] + 1, 0, 0))
+    write(Dull(faulty=0))
+    assert ledger.stage("gate texts 1") is not None
+    assert ledger.stage("gate texts 2") is None
+
+
 def test_every_prompt_shows_examples_even_of_a_label_with_one(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task", export={"gate_texts": 60})
     data, ledger = load_data(task), Ledger(tmp_path / "run.db")

@@ -388,6 +388,15 @@ def test_the_forecast_comes_true(ended: tuple[Run, Forecast]) -> None:
     assert expected.parts[0].kept == pytest.approx(kept, rel=0.25)
 
 
+def test_a_gate_whose_texts_are_hardly_kept_is_not_asked_for_on_and_on(tmp_path: Path) -> None:
+    task = make_task(tmp_path, export={"gate_texts": 500})
+    hardly = Trial(8, Share(8, 8), 40, 40, 1, Cost(8, 9000, 900, 900, 2), Cost(80, 80_000, 80))
+    first, rounds, gate, _ = forecast(task, load_data(task), changed(cover=hardly)).parts
+    assert gate.cost.tokens_in > first.cost.tokens_in + rounds.cost.tokens_in, "of one batch"
+    assert gate.cost.calls == 150 * 88 / 8
+    assert gate.kept == round(150 / 8)
+
+
 TRIAL = Trial(8, Share(8, 8), 40, 40, 30, Cost(8, 800, 400, 900, 2), Cost(80, 8000, 80, 900, 4))
 FINE = Measured("a teacher", Share(45, 50), Share(95, 100), (("music", "alarm", 3),), TRIAL, TRIAL,
                 Cost(100, 9000, 100, 1000, 5), Fit(2.0, 0.1, 0.001))  # fmt: skip
