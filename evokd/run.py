@@ -14,6 +14,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from evokd import prompts, writable
 from evokd.calls import Calls
 from evokd.curate import check_apart
@@ -164,9 +166,13 @@ def check_models(task: Task) -> None:
 
 def identity(task: Task, data: TaskData) -> dict[str, Any]:
     """Return what a resumed run must have in common with its beginning."""
+    return {"settings": _compared(task), "data": data.fingerprint(), "prompts": prompts.VERSION}
+
+
+def _compared(task: Task) -> dict[str, Any]:
     settings = task.settings()
     settings["teacher"].pop("model")  # the model itself is compared by its fingerprint
-    return {"settings": settings, "data": data.fingerprint(), "prompts": prompts.VERSION}
+    return settings
 
 
 def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
@@ -197,7 +203,16 @@ def _begun(ledger: Path) -> Any:
         raise InputError(
             f"{ledger}: not a ledger ({broken})", "give --out a new folder"
         ) from broken
-    return json.loads(row[0]) if row else None
+    return _in_full(json.loads(row[0])) if row else None
+
+
+def _in_full(begun: dict[str, Any]) -> dict[str, Any]:
+    """Give a run that an earlier version began the defaults of settings that are new since."""
+    try:
+        task = Task.model_validate({**begun["settings"], "data": {"seed": "seed"}})
+    except ValidationError:  # it has settings that are gone; they are named as other
+        return begun
+    return begun | {"settings": _compared(task)}
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

@@ -69,6 +69,22 @@ def test_other_settings_or_data_are_refused_by_name(
     assert contents(tmp_path / "run") == before
 
 
+def test_a_run_of_an_earlier_version_goes_on_by_the_defaults_of_what_is_new(
+    tmp_path: Path,
+) -> None:
+    task = make_task(tmp_path / "task")
+    begin(task, tmp_path / "run")
+    with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as db, db:
+        [told] = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
+        record = json.loads(told)
+        del record["settings"]["method"]["review_texts"], record["settings"]["budget"]
+        db.execute("UPDATE meta SET value = ? WHERE key = 'run'", (json.dumps(record),))
+    check(task, tmp_path / "run")
+    other = make_task(tmp_path / "task", method={"review_texts": 3})
+    with pytest.raises(InputError, match=r"was begun with other method\.review_texts$"):
+        check(other, tmp_path / "run")
+
+
 def test_another_order_of_the_labels_is_another_task(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task")
     begin(task, tmp_path / "run")
