@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from evokd.ledger import Ledger
 from evokd.settings import BudgetSettings
+from evokd.spending import tokens
 from evokd.teacher import Generate, Score
 
 OUTSIDE = "gate "
@@ -84,8 +85,7 @@ class Budget:
 
 def loop_tokens(ledger: Ledger) -> int:
     """Return the tokens of the loop's calls, prompt and output, scoring included."""
-    every, outside = ledger.call_totals(), ledger.call_totals(OUTSIDE)
-    return sum(every[name] - outside[name] for name in ("tokens_in", "tokens_out"))
+    return tokens(ledger.call_totals()) - tokens(ledger.call_totals(OUTSIDE))
 
 
 def most_tokens(request: Generate | Score) -> int:

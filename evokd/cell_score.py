@@ -9,6 +9,7 @@ from evokd.answers import names_in, read_spans
 from evokd.examples import Example
 from evokd.kinds import kind_of
 from evokd.paired import counts, ratio
+from evokd.spending import tokens
 from evokd.stages import Stages
 from evokd.task import Task, TaskData
 
@@ -26,10 +27,10 @@ def scored(stages: Stages) -> dict[str, Any]:
     measure = measure_of(stages.task)
     results = stages.ledger.results()
     field = "test" if on == "test" else "gold_dev"
-    spent = [r["tokens"]["tokens_in"] + r["tokens"]["tokens_out"] for r in results]
+    spent = [tokens(r["tokens"]) for r in results]
     curve = [
-        [tokens, r[field][measure]]
-        for tokens, r in zip(spent, results, strict=True)
+        [so_far, r[field][measure]]
+        for so_far, r in zip(spent, results, strict=True)
         if not r["rolled_back"]
     ]
     before = stages.ledger.stage("seed_only")["fine_tuned"][on][measure]

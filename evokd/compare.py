@@ -32,6 +32,7 @@ from evokd.planning import COVER_REPLY
 from evokd.run import OpenTeacher, check_folder, check_models, open_run
 from evokd.runfiles import RunFiles
 from evokd.shots import sample_shots
+from evokd.spending import tokens
 from evokd.task import Task, TaskData, explained, load_data
 from evokd.teacher import Teacher, open_teacher
 from evokd.watch import Silent, Tick, Watch
@@ -197,11 +198,11 @@ class _Inside(Silent):
 
     def round(self, result: Any) -> None:
         """See `evokd.watch.Watch`."""
-        tokens = result["tokens"]["tokens_in"] + result["tokens"]["tokens_out"]
+        spent = tokens(result["tokens"])
         gold = result["test"] or result["gold_dev"]
         back = ", rolled back" if result["rolled_back"] else ""
         self.outer.note(
-            f"round {result['round']}: {result['kept']} texts kept, {tokens:,} tokens so far,"
+            f"round {result['round']}: {result['kept']} texts kept, {spent:,} tokens so far,"
             f" {MEASURES[self.measure]} {gold[self.measure]:.3f}{back}"
         )
 

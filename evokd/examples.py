@@ -45,7 +45,8 @@ def folded(text: str) -> str:
 
     Other marks stay, for "C++" is not "C#".
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".!?… ")
+    line = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return line.rstrip(".!?… ") or line
 
 
 def normalise(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from evokd.arms import View, covered
+from evokd.budget import loop_tokens
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.gathering import gather, remember
@@ -14,22 +15,23 @@ from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.planning import COVER_REPLY, texts_of
 from evokd.records import Row
+from evokd.spending import tokens
 from evokd.task import Task, TaskData
 from evokd.watch import Watch
 
 GATE_ROUND = -1
 BATCHES = 8  # after that a teacher has shown that it has nothing new to say
-FEW = 200_000  # tokens that these texts may take, however few the run took
+FEW = 200_000  # tokens that these texts may take, however few the loop took
 
 
 def may_go_on(taken: int, rest: int) -> bool:
-    """Say whether a batch may be asked for: the gate takes as many tokens as the run, at most.
+    """Say whether a batch may be asked for: the gate takes as many tokens as the loop, at most.
 
     Of a teacher whose texts are hardly ever kept it would take many times as much.
 
     Args:
         taken: tokens of the batches so far.
-        rest: tokens of everything else.
+        rest: tokens of the loop.
     """
     return taken < max(FEW, rest)
 
@@ -44,10 +46,10 @@ def write_gate_texts(
     that the texts vary.
     """
     wanted = task.export.gate_texts
-    rest = _tokens(ledger, "") - _tokens(ledger, "gate ")
+    rest = loop_tokens(ledger)
     for number in range(BATCHES):
         have = len(ledger.rows(split="gate"))
-        taken = sum(_tokens(ledger, f"gate {earlier}/") for earlier in range(number))
+        taken = sum(tokens(ledger.call_totals(f"gate {n}/")) for n in range(number))
         if have >= wanted or not may_go_on(taken, rest):
             break
         if ledger.stage(f"gate texts {number}") is not None:
@@ -69,11 +71,6 @@ def write_gate_texts(
 def _batch(view: View, known: Known) -> list[Row]:
     rows = gather(view, GATE_ROUND, covered(view).texts, known, dev=0)
     return [replace(row, split="gate") if row.split else row for row in rows]
-
-
-def _tokens(ledger: Ledger, scope: str) -> int:
-    totals = ledger.call_totals(scope)
-    return totals["tokens_in"] + totals["tokens_out"]
 
 
 def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mapping[str, list[Any]]:

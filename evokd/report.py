@@ -24,7 +24,7 @@ from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
 from evokd.selection import ALONE, Judge, Selection
-from evokd.spending import STEPS, by_step
+from evokd.spending import STEPS, by_step, tokens
 from evokd.task import Task, TaskData
 from serving.layout import INT8
 
@@ -177,7 +177,7 @@ def headline(told: Told) -> dict[str, Any]:
         "ms": ((told.latency.get("latency_ms") or {}).get(served) or {}).get("p50"),
         "score_ratio": ratio.get("teacher_score_over_served"),
         "generate_ratio": ratio.get("teacher_generate_over_served"),
-        "tokens": _tokens(told.ledger.call_totals()),
+        "tokens": tokens(told.ledger.call_totals()),
     }
 
 
@@ -209,8 +209,8 @@ def learning_curve(told: Told, measure: str, *, by: Judge) -> Chart | None:
         for result in told.results:
             if scored := result[field]:
                 title = f"round {result['round']}" + " (rolled back)" * result["rolled_back"]
-                tokens = _tokens(result["tokens"])
-                line.append(Mark(tokens, scored[measure], title, result["rolled_back"]))
+                spent = tokens(result["tokens"])
+                line.append(Mark(spent, scored[measure], title, result["rolled_back"]))
         if after := told.after(split):
             line.append(Mark(None, after[measure], "final student"))
     if by != "gold dev" and measure == "macro_f1":
@@ -283,7 +283,3 @@ def settings(task: Task) -> list[tuple[str, dict[str, Any]]]:
     """Return the groups of the resolved settings, every default included."""
     groups = {n: g for n, g in task.settings().items() if isinstance(g, dict) and n != "labels"}
     return list(groups.items())
-
-
-def _tokens(totals: dict[str, int]) -> int:
-    return totals["tokens_in"] + totals["tokens_out"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evokd.ledger import Ledger
 
 STEPS = {
@@ -15,6 +17,11 @@ STEPS = {
 }
 """How the last part of a scope begins, and what such calls are for."""
 OTHER = "other"
+
+
+def tokens(totals: Mapping[str, int]) -> int:
+    """Return the tokens in and out of a step's, a round's or a run's totals."""
+    return totals["tokens_in"] + totals["tokens_out"]
 
 
 def by_step(ledger: Ledger) -> dict[str, dict[str, int]]:

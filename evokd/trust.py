@@ -25,8 +25,8 @@ AGREE = 0.2  # F1 of a label under which it is named as hardly known
 # embedded teacher: at 0.3 and above its texts help the student, at 0.04 they do harm
 # (benchmarks/LOG.md).
 SLIGHT = 0.2
-# The same of answers with several labels or entities: at 0.13 and above its texts help (slots of
-# SNIPS, where half of a text's kinds of entities are there by chance), at up to 0.02 they do harm.
+# The same of answers with several labels or entities: at 0.08 and above its texts help (slots of
+# SNIPS), at up to 0.02 they do harm (wikigold). Fitted to these two.
 NONE = 0.05
 HALF = 0.5  # of the texts
 FEWEST = 20  # texts; fewer say nothing of a teacher
@@ -145,13 +145,12 @@ def beyond_chance(task: Task, agreed: Share, beyond: float) -> bool:
 
 def doubtful(task: Task, rows: Sequence[Row]) -> str:
     """Say so when a teacher agrees with itself hardly more than by chance; else ""."""
-    agreed = agreed_on(rows)
-    known = beyond_chance(task, agreed, kappa(rows, kind_of(task).labels_in))
-    if agreed.of < FEWEST or known:
+    agreed, beyond = agreed_on(rows), kappa(rows, kind_of(task).labels_in)
+    if agreed.of < FEWEST or beyond_chance(task, agreed, beyond):
         return ""
     return (
-        f"only {agreed.hits} of the {agreed.of} texts that the teacher wrote for a"
-        " label are of it by its own labels, hardly more than by chance: it does not know these"
+        f"only {agreed.hits} of the {agreed.of} texts that the teacher wrote for a label are of it by"
+        f" its own labels, hardly more than by chance (kappa {beyond:.2f}): it does not know these"
         " labels; take a better one, or ask `evokd plan`"
     )
 

@@ -153,7 +153,7 @@ def test_five_hundred_texts_against_five_hundred_take_seconds_at_most() -> None:
 def test_a_text_stands_in_one_file_alone(one: str, other: str) -> None:
     texts = {name: [Example(f"a text of {name}", "x")] for name in ("seed", "dev", "test")}
     check_apart(TaskData.model_validate(texts))
-    marks = {"seed": ["C++", "👍"], "dev": ["C#", "👎"], "test": ["C", "!!"]}
+    marks = {"seed": ["C++", "👍"], "dev": ["C#", "👎", "!"], "test": ["C", "!!", "?"]}
     for name, more in marks.items():
         texts[name] += [Example(text, "x") for text in more]
     check_apart(TaskData.model_validate(texts))
