@@ -85,6 +85,10 @@ def test_a_user_error_has_no_traceback_in_a_process_of_its_own(home: Path) -> No
     ]
 
 
+def test_a_path_that_the_system_refuses_is_a_user_error(home: Path, evokd_: Evokd) -> None:
+    is_refused(evokd_("demo", "--out", "x" * 300), "File name too long")
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -49,10 +49,21 @@ def _top(
 
 
 def main() -> None:
-    """Run the command line; user errors end with exit code 1, a message and a hint."""
+    """Run the command line; user errors end with exit code 1, a message and a hint.
+
+    So do paths that the system refuses for a reason that only the attempt tells: a full disk, a
+    name too long, a folder that takes no files.
+    """
     try:
         app()
     except EvokdError as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        sys.stderr.write(f"hint: {error.hint or 'see evokd --help'}\n")
-        sys.exit(1)
+        _refuse(error.message, error.hint)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}", "give another path, or make room for it")
+
+
+def _refuse(message: str, hint: str | None) -> NoReturn:
+    sys.stderr.write(f"error: {message}\nhint: {hint or 'see evokd --help'}\n")
+    sys.exit(1)
