@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from benchmarks.quality.__main__ import _arguments, groups
 from benchmarks.quality.cells import FULL, Cells
+from benchmarks.quality.judge import JudgedTeacher
 from benchmarks.quality.picture import picture, write_pictures
 from benchmarks.quality.tasks import POOL_ROUND, Setting, make_task, rows_of, settings
 from benchmarks.quality.variants import VARIANTS, arm_under, varied
@@ -22,7 +24,10 @@ from evokd.arms import ARMS
 from evokd.demo.training.corpus import half
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.prompts import ask_label
 from evokd.task import Task, load_data
+from evokd.teacher import Score, Scored
+from tests.fakes import LABELS, ScriptedTeacher
 
 TEXTS = 60
 
@@ -86,6 +91,33 @@ def test_a_pool_is_of_texts_that_the_teacher_has_not_seen(tmp_path: Path) -> Non
     assert {half(text) for text in pool} == {"B"}
     assert task.loop.pool == POOL_ROUND
     assert task.data.unlabeled is not None
+
+
+def test_a_task_like_another_differs_in_what_it_names() -> None:
+    like = replace(settings()["massive-18"], name="", about="", judged=True, like="massive-18")
+    assert replace(settings()["massive-judged"], name="", about="") == like
+
+
+class _Judge:
+    """Says what stands in a table, with certainty."""
+
+    labels = LABELS[1::-1]
+
+    def predict(self, texts: list[str]) -> np.ndarray:
+        return np.array([[text == "green", text != "green"] for text in texts], dtype=np.float32)
+
+
+def test_a_judged_teacher_spends_as_the_teacher_and_says_what_the_judge_does() -> None:
+    teacher, labels = ScriptedTeacher(), dict.fromkeys(LABELS[:2], "")
+    asked = [Score(ask_label("drinks", labels, text), (*labels,)) for text in ("green", 'a "b"')]
+    told: dict[int, Scored] = {}
+    judged = JudgedTeacher(teacher, _Judge())  # type: ignore[arg-type]
+    answers = judged.score(asked, told.__setitem__)
+    assert [max(range(2), key=one.logprobs.__getitem__) for one in answers] == [1, 0]
+    assert [told[n] for n in range(2)] == answers
+    for answer, plain in zip(answers, ScriptedTeacher().score(asked), strict=True):
+        assert replace(answer, logprobs=plain.logprobs) == plain
+    assert judged.fingerprint != teacher.fingerprint
 
 
 @pytest.mark.parametrize("name", VARIANTS)

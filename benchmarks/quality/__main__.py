@@ -6,6 +6,7 @@
     python -m benchmarks.quality --data DIR --tasks snips-7,massive-18 --seeds 3 \
         --arms evokd,no-easy,no-correct,no-review,no-repeat,no-separation,no-analysis
     python -m benchmarks.quality --data DIR --tasks snips-pool --arms pool,pool-random
+    python -m benchmarks.quality --data DIR --tasks massive-judged --arms evokd,static --seeds 3
 
 `--data` is the folder of the public sets (one folder a set with train, dev and test.jsonl). Each
 cell, an arm with a seed on a task, is appended to the JSON file as it ends, and a new call fills
@@ -20,10 +21,12 @@ import argparse
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.cells import FULL, Cells
+from benchmarks.quality.judge import judged
 from benchmarks.quality.picture import write_pictures
 from benchmarks.quality.reference import full_data
 from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
@@ -48,9 +51,12 @@ def main() -> None:
     cells, known = Cells(args.json, quick=args.quick), settings()
     names, arms = args.tasks.split(","), tuple(args.arms.split(","))
     for name in names:
+        of = known[name].like or name  # the same rows, so the same reference
+        if cells.missing(of, FULL, 0):
+            folder = args.work / of / "full"
+            cells.add(of, FULL, 0, full_data(known[of], args.data, folder, quick=args.quick))
         if cells.missing(name, FULL, 0):
-            folder = args.work / name / "full"
-            cells.add(name, FULL, 0, full_data(known[name], args.data, folder, quick=args.quick))
+            cells.add(name, FULL, 0, cells.cells[f"{of}/{FULL}/0"])
     contest = Contest(arms, args.seeds, args.budget_tokens, shots=1)
     for seed in range(1, args.seeds + 1):
         for name in names:
@@ -83,7 +89,8 @@ def _cell(
     print(f"{setting.name}/{arm}/{seed}", flush=True)
     first = folder / f"{contest.arms[0]}-{seed}"
     run = folder / f"{arm}-{seed}"
-    done = run_cell(varied(mine, arm), run, first=first, watch=Lines())
+    opener = partial(judged, setting, mine, args.data, folder) if setting.judged else None
+    done = run_cell(varied(mine, arm), run, first=first, watch=Lines(), open_model=opener)
     # The ledger has all that is asked for later; a hundred students would fill the disk.
     shutil.rmtree(run / "student", ignore_errors=True)
     return {

@@ -36,6 +36,8 @@ class Setting:
         tokens: budget of a run, about 1.4 times what covering every label takes.
         pool: unlabelled texts that the teacher may label, of the half of the train split that the
             embedded teacher has not seen; 0 for a task without.
+        judged: a student of all gold rows labels what the teacher writes.
+        like: the task that has the same texts and labels; all but what it names is that one's.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Setting:
     labels: dict[str, tuple[str, str]]
     tokens: int
     pool: int = 0
+    judged: bool = False
+    like: str = ""
 
     @property
     def shown(self) -> dict[str, str]:
@@ -61,7 +65,10 @@ class Setting:
 def settings() -> dict[str, Setting]:
     """Return all tasks by name."""
     stored = json.loads(Path(__file__).with_name("tasks.json").read_text(encoding="utf-8"))
-    return {name: _setting(name, fields) for name, fields in stored.items()}
+    return {
+        name: _setting(name, stored.get(fields.get("like"), {}) | fields)
+        for name, fields in stored.items()
+    }
 
 
 def rows_of(setting: Setting, data: Path, part: str) -> list[Example]:
