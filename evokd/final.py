@@ -15,11 +15,9 @@ from evokd.gathering import scores_of
 from evokd.lessons import Fitted
 from evokd.loop import Loop
 from evokd.seeds import derive
-from evokd.selection import ALONE
+from evokd.selection import ALONE, FINAL
 from evokd.trust import counted, hardly_known
 from evokd.watch import steps
-
-FINAL = "final"
 
 
 def final_student(loop: Loop, folder: Path) -> dict[str, Any]:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from evokd.calibrating import Calibration
 from evokd.examples import Example
-from evokd.final import FINAL
 from evokd.kinds import Kind, kind_of
 from evokd.kinds.multilabel import Multilabel
 from evokd.ledger import Ledger
-from evokd.records import Row
 from evokd.scores import Scores
-from evokd.selection import ALONE
+from evokd.selection import learnt
 from evokd.task import DataFiles, Task, TaskData
 
 if TYPE_CHECKING:
@@ -101,17 +99,6 @@ def probabilities_of(student: Any, texts: Sequence[str]) -> NDArray[Any]:
     return tags
 
 
-def _learnt(ledger: Ledger) -> list[Row]:
-    """Return the teacher's texts that the chosen student was trained on."""
-    chosen = (ledger.stage("final") or {"chosen": FINAL})["chosen"]
-    if chosen == ALONE:
-        return []
-    kept = ledger.rows(split="train")
-    if chosen == FINAL:
-        return kept
-    return [row for row in kept if row.round <= int(chosen.removeprefix("round "))]
-
-
 def meta_of(
     task: Task, data: TaskData, ledger: Ledger, fitted: Calibration, *, student: Any
 ) -> StudentMeta:
@@ -122,7 +109,7 @@ def meta_of(
     """
     from export.student import StudentMeta
 
-    kept = _learnt(ledger)
+    kept = learnt(ledger)
     written = sum(row.example.origin != "pool" for row in kept)  # those are the user's own texts
     training: dict[str, Any] = {
         "synthetic_share": written / (len(kept) + len(data.seed)),

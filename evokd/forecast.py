@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 from evokd.arms import ARMS, arm_of
-from evokd.holdout import BATCHES, may_go_on
+from evokd.holdout import BATCHES, conversations, may_go_on
 from evokd.kinds import kind_of
 from evokd.measured import Cost, Fit, Measured, Trial
 from evokd.planning import COVER_REPLY
+from evokd.recipe import least_steps
 from evokd.selection import selects_by_gold
 from evokd.task import Task, TaskData
 
@@ -17,7 +18,6 @@ WRITING = {"cover", "even cover", "blind cover", "paraphrases"}
 FEEDBACK = {"mistakes", "confident mistakes"}
 """Parts of an arm that hold conversations; the pilot tries cover and mistakes."""
 POOL = {"pool", "random pool"}
-LEAST_STEPS = 60  # of a training, as in `evokd.training`, which needs torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
     for _ in range(BATCHES):
         if have >= wanted or not may_go_on(_tokens(_written(cover, asked)), _tokens(rest)):
             break
-        each = math.ceil((wanted - have) * 6 / (5 * COVER_REPLY * len(task.names)))
+        each = conversations(wanted - have, labels=len(task.names))
         asked += each * len(task.names)
         have = _kept(cover, asked)
     return Part("texts for the gate", _written(cover, asked), have)
@@ -154,19 +154,20 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> f
     loop, student = task.loop, task.student
     anchor = loop.anchor * (len(data.seed) + len(kind_of(task).definitions()))
     each = later / max(1, loop.rounds)
-    seconds = _fitting(fit, len(data.seed), student.final_epochs, student.batch_size)
+    least = least_steps(task.kind)
+
+    def fitting(texts: float, epochs: int) -> float:
+        steps = epochs * math.ceil(texts / student.batch_size)
+        return fit.start + fit.step * max(least, steps)
+
+    seconds = fitting(len(data.seed), student.final_epochs)
     for number in range(loop.rounds + 1):
         newest = each if number else first
         texts = anchor + first + each * number + newest * (loop.repeat - 1)
-        seconds += _fitting(fit, texts, student.epochs, student.batch_size)
+        seconds += fitting(texts, student.epochs)
         # Every round is scored on all gold texts, and tested on its new ones.
         seconds += fit.answer * (len(data.dev) + len(data.test) + newest)
-    everything = anchor + first + later
-    return seconds + _fitting(fit, everything, student.final_epochs, student.batch_size)
-
-
-def _fitting(fit: Fit, texts: float, epochs: int, size: int) -> float:
-    return fit.start + fit.step * max(LEAST_STEPS, epochs * math.ceil(texts / size))
+    return seconds + fitting(anchor + first + later, student.final_epochs)
 
 
 def _assumptions(task: Task, data: TaskData, measured: Measured, gate: int) -> list[str]:

@@ -54,10 +54,10 @@ def write_gate_texts(
             break
         if ledger.stage(f"gate texts {number}") is not None:
             continue
-        count = -(-(wanted - have) * 6 // (5 * COVER_REPLY * len(task.names)))
+        count = conversations(wanted - have, labels=len(task.names))
         plan = {
             "groups": [],
-            "cover": dict.fromkeys(task.names, max(1, count)),
+            "cover": dict.fromkeys(task.names, count),
             "examples": _examples(task, data, ledger, number),
         }
         rows = _batch(View(task, calls, f"gate {number}", plan, watch.progress), known)
@@ -66,6 +66,11 @@ def write_gate_texts(
             ledger.finish_stage(f"gate texts {number}", {"written": len(rows)})
         remember(known, rows)
     return len(ledger.rows(split="gate"))
+
+
+def conversations(texts: int, *, labels: int) -> int:
+    """Return how many a label to ask for: some texts more than are missing, not all are kept."""
+    return -(-texts * 6 // (5 * COVER_REPLY * labels))
 
 
 def _batch(view: View, known: Known) -> list[Row]:

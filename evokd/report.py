@@ -23,7 +23,7 @@ from evokd.latency_told import latency_table
 from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_rounds
-from evokd.selection import ALONE, Judge, Selection
+from evokd.selection import Judge, Selection, learnt
 from evokd.spending import STEPS, by_step, tokens
 from evokd.task import Task, TaskData
 from serving.layout import INT8
@@ -242,14 +242,8 @@ def per_label(told: Told) -> list[dict[str, Any]]:
     after = told.after(told.split)
     labels_in = kind_of(told.task).labels_in
     seeds = Counter(name for e in told.data.seed for name in labels_in(e.label))
-    final = told.ledger.stage("final") or {}
-    trained = Counter(
-        name
-        for row in told.rows
-        if row.split == "train" and final.get("chosen") != ALONE
-        for name in labels_in(row.example.label)
-    )
-    agreed = final.get("agreement", {})
+    trained = Counter(name for row in learnt(told.ledger) for name in labels_in(row.example.label))
+    agreed = (told.ledger.stage("final") or {}).get("agreement", {})
 
     def f1(scored: dict[str, Any] | None, name: str) -> Any:
         return scored and scored["per_label"][name]["f1"]

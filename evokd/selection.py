@@ -14,18 +14,31 @@ from typing import Final, Literal
 from evokd.arms import ARMS
 from evokd.examples import Example
 from evokd.ledger import Ledger
+from evokd.records import Row
 from evokd.task import Task, TaskData
 from evokd.trust import agreement, doubtful
 
 Judge = Literal["gold dev", "teacher-made dev", "the seed examples"]
 SEEDS: Final = "the seed examples"
+FINAL: Final = "final"
 ALONE: Final = "seeds and definitions"
-"""The final student that no text of the teacher had a part in; others have other names."""
+"""Final students: of all that is kept, and of no text of the teacher. A round's has its name."""
 
 
 def selects_by_gold(task: Task, data: TaskData) -> bool:
     """Say whether the user's dev file decides which round is kept."""
     return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
+
+
+def learnt(ledger: Ledger) -> list[Row]:
+    """Return the teacher's texts that the final student was trained on; before that, all kept."""
+    chosen = (ledger.stage("final") or {"chosen": FINAL})["chosen"]
+    if chosen == ALONE:
+        return []
+    kept = ledger.rows(split="train")
+    if chosen == FINAL:
+        return kept
+    return [row for row in kept if row.round <= int(chosen.removeprefix("round "))]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evokd.answers import read_labels
 from evokd.errors import InputError, MissingExtra
 from evokd.examples import Example
+from evokd.recipe import MIN_STEPS
 from evokd.settings import StudentSettings
 
 try:
@@ -27,7 +28,6 @@ except ImportError as exc:
 from evokd.pooling import MARK, centre_between, first_token_only, start_at_centroids
 from evokd.pretrained import SEVERAL, new_classifier, saved_classifier, write_model
 from evokd.training import (
-    MIN_STEPS,
     OnStep,
     Rows,
     cross_entropy,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evokd.answers import Span, read_spans
 from evokd.errors import InputError, MissingExtra
 from evokd.examples import Example
+from evokd.recipe import MIN_TAGGER_STEPS, TAGGER_RATE
 from evokd.settings import StudentSettings
 from serving import spans
 from serving.spans import Found
@@ -43,13 +44,6 @@ Floats = NDArray[Any]
 WHOLE = 0.95  # share of the entities in the examples that must do so
 PREDICT_BATCH = 64
 SMOOTHING = 0.02
-# A tagger has more to learn from a text than a classifier. Strict micro F1 on 160 dev texts of
-# SNIPS, slots merged to 12 types, from one text a type and from 100 gold texts: 0.24 and 0.15 at
-# the classifier's rate in 60 steps, 0.37 and 0.66 at six times that, 0.35 and 0.72 in 150 steps.
-# A head started at the tags' centroids or as a logistic regression ended lower from one text a
-# type (0.31 and 0.25 at best) and no higher from 100.
-FASTER = 6.0
-MIN_STEPS = 150
 
 
 class Tagger:
@@ -158,7 +152,7 @@ def fit(
         examples: at least one, each labelled with an answer of `evokd.answers.write_spans`; an
             example given twice counts twice.
         types: the task's entity types.
-        epochs: passes over the examples; more when they would be under MIN_STEPS steps.
+        epochs: passes over the examples; more when they would be under MIN_TAGGER_STEPS steps.
         start: a student of the same types to go on from, which is changed, instead of the
             pretrained weights.
         on_step: called as (steps done, steps in all) after every step.
@@ -177,12 +171,16 @@ def fit(
         lessons = _lessons(tagger, examples, new=start is None)
         lengths = list(map(len, lessons.tokens))
         batches = plan_batches(
-            lengths, settings.batch_size, epochs=epochs, seed=seed, steps=0 if start else MIN_STEPS
+            lengths,
+            settings.batch_size,
+            epochs=epochs,
+            seed=seed,
+            steps=0 if start else MIN_TAGGER_STEPS,
         )
         with used_rows_only(model, lessons.tokens, pad=pad) as renumbered:
             rows = Rows(renumbered, lessons.goals, torch.ones(len(renumbered)))
             train(
-                model, rows, batches, pad=pad, learning_rate=FASTER * settings.learning_rate,
+                model, rows, batches, pad=pad, learning_rate=TAGGER_RATE * settings.learning_rate,
                 on_step=on_step, losses=token_losses,
             )  # fmt: skip
     return tagger

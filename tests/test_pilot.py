@@ -19,7 +19,7 @@ from evokd.cli import app
 from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.fitness import judge
-from evokd.forecast import LEAST_STEPS, Forecast, forecast
+from evokd.forecast import Forecast, forecast
 from evokd.ledger import Ledger, reading
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.pilot import MOST_DEV, Counted, Pilot
@@ -358,8 +358,17 @@ class Slow(FakeLearner):
         return super().fit(examples, **{**how, "epochs": 100})
 
 
-def test_no_training_has_fewer_steps_than_the_forecast_counts() -> None:
-    assert pytest.importorskip("evokd.training").MIN_STEPS == LEAST_STEPS
+def test_a_training_that_is_short_counts_the_least_steps_of_its_kind(tmp_path: Path) -> None:
+    few = changed(cover=replace(TRIAL, kept=0), feedback=replace(TRIAL, kept=0))
+    few = replace(few, fit=Fit(start=0.0, step=1.0, answer=0.0))
+    seconds = {}
+    for kind in ("classification", "ner"):
+        task = make_task(tmp_path)
+        data = load_data(task)
+        task = task.model_copy(update={"kind": kind})
+        seconds[kind] = forecast(task, data, few).parts[-1].cost.seconds
+    trainings = 2 + 1 + task.loop.rounds  # of the seeds, of round 0, of each round, and the final
+    assert seconds == {"classification": trainings * 60, "ner": trainings * 150}
 
 
 @pytest.fixture(scope="module")

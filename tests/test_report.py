@@ -13,8 +13,8 @@ from made_run import make_data, make_task, write_run
 
 from evokd import report
 from evokd.ledger import Ledger
-from evokd.report import write_report
-from evokd.selection import ALONE
+from evokd.report import content, write_report
+from evokd.selection import ALONE, FINAL
 from evokd.task import Task, TaskData
 
 LABELS = {
@@ -327,6 +327,22 @@ def test_how_far_the_teacher_knows_each_label_is_told(tmp_path: Path) -> None:
         write_report(tmp_path / "report.html", task, data, ledger)
     text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "Teacher agrees: F1" not in text
+
+
+def test_texts_of_rounds_behind_the_chosen_student_are_not_counted(tmp_path: Path) -> None:
+    task = make_task(LABELS, rounds=2)
+    report_of(tmp_path, task, make_data(task, test=20))
+    with closing(Ledger(tmp_path / "run.db")) as ledger:
+        kept = ledger.rows(split="train")
+        final = ledger.stage("final") or {}
+        counted = {}
+        for chosen in (FINAL, "round 0"):
+            ledger.finish_stage("final", final | {"chosen": chosen})
+            labels = content(task, make_data(task, test=20), ledger)["per_label"]
+            counted[chosen] = sum(label["trained"] for label in labels)
+    first = sum(row.round == 0 for row in kept)
+    assert counted == {FINAL: len(kept), "round 0": first}
+    assert first < len(kept)
 
 
 def test_a_teacher_that_taught_nothing_is_told(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from tiny_student import LABELS, make_texts
 
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.recipe import MIN_STEPS
 from evokd.settings import StudentSettings
 from evokd.student import Student, centroid_predict, fit, load_student
-from evokd.training import MIN_STEPS
 
 NAMES = list(LABELS)
 

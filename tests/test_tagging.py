@@ -15,8 +15,9 @@ from transformers import AutoModelForTokenClassification
 from evokd.answers import Span, read_spans, write_spans
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.recipe import MIN_TAGGER_STEPS
 from evokd.settings import StudentSettings
-from evokd.tagging import MIN_STEPS, Tagger, fit, load_tagger, token_losses
+from evokd.tagging import Tagger, fit, load_tagger, token_losses
 from export.onnx import export_onnx
 from serving import spans
 from serving.windows import frame, joined, windows
@@ -80,7 +81,7 @@ def test_one_example_a_type_is_enough_to_train_on(settings: StudentSettings) -> 
     steps: list[tuple[int, int]] = []
     trained = fit(rows, TYPES, settings, epochs=1, seed=0, on_step=lambda *s: steps.append(s))
     assert [done for done, _ in steps] == list(range(1, steps[-1][1] + 1))
-    assert steps[-1][1] >= MIN_STEPS
+    assert steps[-1][1] >= MIN_TAGGER_STEPS
     assert share_right(trained, rows) == 1
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tiny_student import LABELS, make_texts
 
 from evokd.examples import Example
+from evokd.recipe import MIN_STEPS
 from evokd.settings import StudentSettings
 from evokd.student import untrained
 from evokd.training import (
-    MIN_STEPS,
     Rows,
     pad_batch,
     partly_kept,
