@@ -14,8 +14,9 @@ class Example:
 
     Attributes:
         text: the text as the student reads it.
-        label: one label of the task.
-        origin: "seed", "gold", "pool", or the arm that wrote it ("cover", "hard", "easy").
+        label: the answer as `evokd.answers` writes it: a label, several, or spans.
+        origin: "seed", "gold", "definition", "pool", "pilot", or what the teacher was asked for
+            ("cover", "hard", "easy", "paraphrases", "edited").
         soft: the teacher's probability of every label, in the task's order; () when unknown.
     """
 

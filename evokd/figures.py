@@ -117,7 +117,7 @@ def heat(confusion: Sequence[Sequence[int]]) -> list[list[tuple[int, int]]]:
 def short(number: float) -> str:
     """Return a number as an axis shows it: 1500 is "1.5 k", with a narrow space."""
     for size, unit in ((1e6, "\u202fM"), (1e3, "\u202fk")):
-        if abs(number) >= size:
+        if abs(number) >= 0.9995 * size:  # which is rounded up to it
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
 

@@ -67,7 +67,7 @@ def recorded_task(ledger: Ledger) -> tuple[Task, TaskData]:
 
 
 def data_set(rows: Sequence[Row]) -> str:
-    """Return the kept texts as JSON lines: text, label, soft, split, round, origin."""
+    """Return the kept texts as JSON lines: text, label, soft, split and where it came from."""
     return "".join(
         json.dumps(
             {

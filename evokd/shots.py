@@ -36,22 +36,25 @@ def sample_shots(
     have: Counter[str] = Counter()
     chosen: list[int] = []
     seen = {folded(e.text) for e in barred}
-    left: dict[int, None] = {}
+    left: list[int] = []
     for i in order:
         if labels[i] and (text := folded(examples[i].text)) not in seen:
             seen.add(text)
-            left[i] = None
+            left.append(i)
 
     def serves(number: int) -> int:
         return sum(have[label] < shots for label in labels[number])
 
-    while left:
-        best = max(left, key=serves)
-        if not serves(best):
-            break
-        del left[best]
-        chosen.append(best)
-        have.update(labels[best])
+    # What a text serves only falls, so one pass finds all that serve as many as any can.
+    for most in range(max(map(len, labels.values()), default=0), 0, -1):
+        rest = []
+        for i in left:
+            if serves(i) == most:
+                chosen.append(i)
+                have.update(labels[i])
+            else:
+                rest.append(i)
+        left = rest
     return [examples[i] for i in _needed(chosen, labels, have, shots)]
 
 

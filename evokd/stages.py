@@ -1,7 +1,7 @@
 """The stages of a run in order, each recorded when it is whole; a run goes on after the last one.
 
-seed-only -> loop -> final student -> gate texts -> export and gate -> scores -> nano student
--> latency -> report -> summary.json
+seed-only -> loop -> final student -> a smaller one, if asked -> gate texts -> export and gate
+-> scores -> nano student -> latency -> report -> summary.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The student: a small encoder that is fine-tuned, answers, is saved and loaded.
 
-The one torch module of the loop. Knows no teacher, no rounds and no files but model folders.
+Knows no teacher, no rounds and no files but model folders.
 """
 
 from __future__ import annotations

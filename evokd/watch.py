@@ -24,7 +24,7 @@ class Watch(Protocol):
         ...
 
     def round(self, result: Mapping[str, Any]) -> None:
-        """A round is whole; see `evokd.loop` for the result."""
+        """A round is whole; see `evokd.outcomes` for the result."""
         ...
 
     def note(self, text: str) -> None:

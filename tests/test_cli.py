@@ -89,6 +89,12 @@ def test_a_path_that_the_system_refuses_is_a_user_error(home: Path, evokd_: Evok
     is_refused(evokd_("demo", "--out", "x" * 300), "File name too long")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_a_full_disk_is_a_user_error(home: Path, evokd_: Evokd) -> None:
+    assert evokd_("init", "my")[0] == 0
+    is_refused(evokd_("doctor", "--json", "/dev/full"), "No space left on device")
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -136,7 +142,7 @@ def test_init_overwrites_nothing(home: Path, evokd_: Evokd, name: str) -> None:
 
 def test_init_into_a_file_is_refused(home: Path, evokd_: Evokd) -> None:
     before = files(home)
-    is_refused(evokd_("init", "seed.jsonl"), "seed.jsonl: cannot be written")
+    is_refused(evokd_("init", "seed.jsonl"), "is no folder that can be written")
     assert files(home) == before
 
 

@@ -61,6 +61,5 @@ def test_heat_is_by_the_share_of_the_row() -> None:
 
 
 def test_short_numbers() -> None:
-    assert [short(n) for n in (0, 950, 1500, 2_340_000)] == [
-        "0", "950", "1.5\u202fk", "2.34\u202fM"
-    ]  # fmt: skip
+    told = {0: "0", 950: "950", 999.7: "1 k", 1500: "1.5 k", 999_600: "1 M", 2_340_000: "2.34 M"}
+    assert {number: short(number).replace("\u202f", " ") for number in told} == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated, NoReturn
 
@@ -34,6 +35,9 @@ plan.register(app)
 why.register(app)
 
 
+FULL = {errno.ENOSPC, errno.EDQUOT}  # what fails then is a write, which names no file
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -59,9 +63,10 @@ def main() -> None:
     except EvokdError as error:
         _refuse(error.message, error.hint)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        _refuse(f"{error.filename}: {error.strerror}", "give another path, or make room for it")
+        where = error.filename or "a file was not written whole"
+        _refuse(f"{where}: {error.strerror}", "give another path, or make room for it")
 
 
 def _refuse(message: str, hint: str | None) -> NoReturn:

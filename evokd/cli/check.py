@@ -43,8 +43,9 @@ def doctor(
 
     from evokd import __version__
     from evokd.doctor import examine, worst
-    from evokd.errors import InputError
+    from evokd.writable import check_file
 
+    check_file(json_file)
     console, findings = Console(highlight=False), []
     with console.status("looking") as status:
         for finding in examine(teacher):
@@ -55,10 +56,7 @@ def doctor(
     if json_file is not None:
         rows = [asdict(finding) for finding in findings]
         record = {"evokd": __version__, "teacher": teacher, "state": state, "findings": rows}
-        try:
-            json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        except OSError as broken:
-            raise InputError(f"{json_file}: cannot be written ({broken.strerror})") from broken
+        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     raise typer.Exit(state == "wrong")
 
 

@@ -128,7 +128,6 @@ def _write(path: Path, measured: Measured, forecast: Forecast, findings: Sequenc
     from dataclasses import asdict
 
     from evokd import __version__
-    from evokd.errors import InputError
 
     low, high = measured.gold.interval
     record = {
@@ -137,10 +136,7 @@ def _write(path: Path, measured: Measured, forecast: Forecast, findings: Sequenc
         "findings": [asdict(finding) for finding in findings],
         "forecast": asdict(forecast) | {"total": asdict(forecast.total)},
     }
-    try:
-        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as broken:
-        raise InputError(f"{path}: cannot be written ({broken.strerror})") from broken
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def register(app: typer.Typer) -> None:

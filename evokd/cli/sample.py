@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evokd.answers import KindName
 from evokd.errors import InputError
+from evokd.writable import check_folder
 
 MODEL = "models/qwen2.5-7b-instruct-q4_k_m.gguf"
 TEACHER = f"""\
@@ -138,10 +139,8 @@ def write_sample(folder: Path, kind: KindName = "classification") -> list[Path]:
     for path in files:
         if path.exists():
             raise InputError(f"{path}: is there already", "take another folder, or remove it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in files.items():
-            path.write_text(text, encoding="utf-8")
-    except OSError as broken:
-        raise InputError(f"{folder}: cannot be written ({broken.strerror})") from broken
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
     return list(files)
