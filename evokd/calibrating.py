@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from evokd.answers import read_labels
 from evokd.calibration import (
     LEAST,
-    error_each,
     fit_temperature,
     fit_temperature_each,
     fit_thresholds,
     tempered,
     tempered_each,
 )
-from evokd.scores import score
+from evokd.scores import calibration_error
 from evokd.selection import SEEDS, Judge
 from evokd.task import Task
 
@@ -65,9 +64,10 @@ def calibrate(task: Task, said: Any, answers: Sequence[str], *, by: Judge) -> Ca
         return _each(task.names, probabilities, answers, record, lowest)
     names = task.names
     temperature = fit_temperature(probabilities, [names.index(a) for a in answers], **lowest)
-    given = [names[int(i)] for i in probabilities.argmax(axis=1)]
+    sure = probabilities.argmax(axis=1)
+    right = np.array([names[int(i)] == answer for i, answer in zip(sure, answers, strict=True)])
     before, after = (
-        score(answers, given, names, p).ece
+        calibration_error(p.max(axis=1), right)
         for p in (probabilities, tempered(probabilities, temperature))
     )
     fitted = {"temperature": temperature, "ece": before, "ece_after": after}
@@ -101,8 +101,8 @@ def _each(
     counts = applies.sum(axis=0)
     fitted = {
         "temperature": temperature,
-        "ece": error_each(said, applies),
-        "ece_after": error_each(after, applies),
+        "ece": calibration_error(said, applies),
+        "ece_after": calibration_error(after, applies),
         "thresholds": thresholds,
         "too_rare": [name for name, n in zip(names, counts, strict=True) if n < LEAST],
     }

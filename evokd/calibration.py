@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 HIGHEST, STEPS = 10.0, 400
 TINY = 1e-12  # a probability of 0 has no logarithm
-BINS = 15  # of the calibration error
 HALF = 0.5
 LEAST = 5
 """Texts of a label that a threshold of its own needs."""
@@ -84,18 +83,6 @@ def tempered_each(probabilities: Floats, temperature: float) -> Floats:
     exact = np.clip(probabilities.astype(np.float64), TINY, 1 - TINY)
     made: Floats = 1 / (1 + np.exp(-np.log(exact / (1 - exact)) / temperature))
     return made
-
-
-def error_each(probabilities: Floats, applies: NDArray[np.bool_]) -> float:
-    """Return the calibration error of the yes-probabilities of all labels, over 15 bins.
-
-    It is the gap between a bin's mean probability and how often its labels apply, weighted by
-    how many there are in the bin.
-    """
-    said, true = probabilities.astype(np.float64).ravel(), applies.ravel()
-    bins = np.minimum((said * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=said - true, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(said))
 
 
 def fit_thresholds(probabilities: Floats, applies: NDArray[np.bool_]) -> list[float]:

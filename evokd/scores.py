@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evokd.answers import read_spans
 from evokd.errors import InputError
 
+T = TypeVar("T")
+Floats = NDArray[Any]
 BINS = 15  # of the calibration error
 
 
@@ -52,14 +56,8 @@ class Scores:
     accuracy_answered: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` reads, made of JSON types only."""
+        """Return them as JSON types only."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Scores:
-        """Return the scores that `to_dict` gave, also after a round trip through JSON."""
-        confusion = tuple(tuple(row) for row in saved["confusion"])
-        return cls(**{**saved, "confusion": confusion})
 
 
 def score(
@@ -77,63 +75,67 @@ def score(
     Raises:
         InputError: when there are no texts, or a label is not one of the task's.
     """
-    if not gold:
-        raise InputError("there are no texts to score", "give a file with at least one text")
-    unknown = sorted({*gold, *predicted} - set(labels))
-    if unknown:
-        raise InputError(f"unknown label '{unknown[0]}'; known labels: {', '.join(labels)}")
+    scores = score_sets([[g] for g in gold], [[p] for p in predicted], labels)
     number = {label: i for i, label in enumerate(labels)}
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for g, p in zip(gold, predicted, strict=True):
-        confusion[number[g], number[p]] += 1
-    right, support, answered = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    precision = right / np.maximum(answered, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + answered, 1)
-    hits = np.array([g == p for g, p in zip(gold, predicted, strict=True)])
-    return Scores(
-        accuracy=float(hits.mean()),
-        macro_f1=float(f1.mean()),
-        micro_f1=float(hits.mean()),
-        per_label={
-            label: LabelScores(
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                support=int(support[i]),
-            )
-            for i, label in enumerate(labels)
-        },
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-        ece=None if probabilities is None else _calibration_error(hits, np.asarray(probabilities)),
-        n=len(gold),
-    )
+    np.add.at(confusion, ([number[g] for g in gold], [number[p] for p in predicted]), 1)
+    ece = None
+    if probabilities is not None:
+        right = np.array([g == p for g, p in zip(gold, predicted, strict=True)])
+        ece = calibration_error(np.asarray(probabilities).max(1), right)
+    return replace(scores, confusion=tuple(map(tuple, confusion.tolist())), ece=ece)
+
+
+def score_spans(gold: Sequence[str], predicted: Sequence[str], types: Sequence[str]) -> Scores:
+    """Compare entities strictly: only the right type in the right place counts.
+
+    The same as seqeval's strict mode, but for offsets: they need no tokens, and a type that occurs
+    nowhere still counts in the mean, as everywhere in evokd. Support counts entities.
+
+    Args:
+        gold: the answer for each text, as `evokd.answers.write_spans` writes it.
+        predicted: what was answered, in the order of `gold`.
+        types: all entity types of the task.
+
+    Raises:
+        InputError: when there are no texts, or an entity's type is not one of the task's.
+    """
+    wanted, given = (list(map(read_spans, answers)) for answers in (gold, predicted))
+    return score_sets(wanted, given, types, label=lambda span: span.label)
 
 
 def score_sets(
-    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]], labels: Sequence[str]
+    gold: Sequence[Iterable[T]],
+    predicted: Sequence[Iterable[T]],
+    labels: Sequence[str],
+    *,
+    label: Callable[[T], str] = str,
 ) -> Scores:
-    """Compare sets of labels with the right ones; every label of a text counts by itself.
+    """Compare sets of labels, or of other things, with the right ones; each counts by itself.
+
+    Args:
+        label: the label that a thing counts for.
+
+    Returns:
+        Neither confusion nor calibration error. A label that is nowhere has an F1 of 0.
 
     Raises:
         InputError: when there are no texts, or a label is not one of the task's.
     """
     if not gold:
         raise InputError("there are no texts to score", "give a file with at least one text")
-    unknown = sorted({name for given in (*gold, *predicted) for name in given} - set(labels))
+    pairs = [({*g}, {*p}) for g, p in zip(gold, predicted, strict=True)]
+    right = Counter(label(thing) for wanted, given in pairs for thing in wanted & given)
+    support = Counter(label(thing) for wanted, _ in pairs for thing in wanted)
+    answered = Counter(label(thing) for _, given in pairs for thing in given)
+    unknown = sorted({*support, *answered} - {*labels})
     if unknown:
         raise InputError(f"unknown label '{unknown[0]}'; known labels: {', '.join(labels)}")
-    pairs = list(zip(map(set, gold), map(set, predicted), strict=True))
-    per_label, counts = {}, np.zeros(3, dtype=np.int64)
-    for name in labels:
-        hits = sum(name in g and name in p for g, p in pairs)
-        support, answered = (sum(name in pair[i] for pair in pairs) for i in (0, 1))
-        counts += (hits, support, answered)
-        per_label[name] = label_scores(hits, support, answered)
+    per_label = {name: _of_label(right[name], support[name], answered[name]) for name in labels}
     return Scores(
-        accuracy=sum(g == p for g, p in pairs) / len(pairs),
-        macro_f1=float(np.mean([scores["f1"] for scores in per_label.values()])),
-        micro_f1=label_scores(*map(int, counts))["f1"],
+        accuracy=sum(wanted == given for wanted, given in pairs) / len(pairs),
+        macro_f1=sum(scores["f1"] for scores in per_label.values()) / len(labels),
+        micro_f1=_of_label(right.total(), support.total(), answered.total())["f1"],
         per_label=per_label,
         confusion=(),
         ece=None,
@@ -141,19 +143,23 @@ def score_sets(
     )
 
 
-def label_scores(hits: int, support: int, answered: int) -> LabelScores:
-    """Return the scores of a label given right `hits` times, wanted `support`, given `answered`."""
+def calibration_error(said: Floats, right: NDArray[np.bool_]) -> float:
+    """Return the gap between what was said and what was so, weighted by how many fall in a bin.
+
+    Args:
+        said: probabilities of any shape; of a bin the mean is taken.
+        right: of the same shape, whether each came true.
+    """
+    flat = said.astype(np.float64).ravel()
+    bins = np.minimum((flat * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=flat - right.ravel(), minlength=BINS)
+    return float(np.abs(gaps).sum() / len(flat))
+
+
+def _of_label(right: int, support: int, answered: int) -> LabelScores:
     return LabelScores(
-        precision=hits / max(answered, 1),
-        recall=hits / max(support, 1),
-        f1=2 * hits / max(support + answered, 1),
+        precision=right / max(answered, 1),
+        recall=right / max(support, 1),
+        f1=2 * right / max(support + answered, 1),
         support=support,
     )
-
-
-def _calibration_error(hits: NDArray[np.bool_], probabilities: NDArray[Any]) -> float:
-    """Return the mean gap between confidence and accuracy, weighted by the texts in each bin."""
-    sure = probabilities.max(1)
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=sure - hits, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(hits))

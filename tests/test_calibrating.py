@@ -14,11 +14,11 @@ from evokd.calibrating import Calibration, calibrate, rejects_below
 from evokd.calibration import (
     HALF,
     LEAST,
-    error_each,
     fit_temperature_each,
     fit_thresholds,
     tempered_each,
 )
+from evokd.scores import calibration_error
 from evokd.task import Task
 
 SAID = arrays(np.float32, (12, 2), elements=st.floats(0, 1, width=32))
@@ -62,9 +62,11 @@ def test_the_temperature_of_many_labels_is_found(temperature: float) -> None:
     true = rng.random(logits.shape) < sigmoid(logits)
     said = sigmoid(logits * temperature)
     assert fit_temperature_each(said, true) == pytest.approx(temperature, rel=0.1)
-    assert error_each(sigmoid(logits), true) < 0.03
+    assert calibration_error(sigmoid(logits), true) < 0.03
     if temperature > 1:
-        assert error_each(said, true) > 2 * error_each(tempered_each(said, temperature), true)
+        assert calibration_error(said, true) > 2 * calibration_error(
+            tempered_each(said, temperature), true
+        )
 
 
 def test_nothing_is_fitted_for_entities() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evokd.cli.live import Live, show_export, show_scores, show_summary
-from evokd.scores import Scores, score
+from evokd.scores import score
 
 HOSTILE = ["[bold]not bold[/bold]", "[/nothing open]", "ends in \\", ":warning: [red]", "[link=x]"]
 
@@ -176,14 +177,14 @@ def test_scores_with_hostile_labels(capsys: pytest.CaptureFixture[str], text: st
     assert text in said
     assert "2 texts: accuracy 0.5000" in said
     assert "calibration" not in said
-    show_scores(Scores.from_dict(scores.to_dict() | {"ece": 0.125}))
+    show_scores(replace(scores, ece=0.125))
     said = capsys.readouterr().out
     assert "calibration error 0.125" in said
     assert "the service answers" not in said
-    some = scores.to_dict() | {"answered": 0.5, "accuracy_answered": 1.0}
-    show_scores(Scores.from_dict(some))
+    some = replace(scores, answered=0.5, accuracy_answered=1.0)
+    show_scores(some)
     assert "answers 50.0% of them, 100.0% of those rightly" in capsys.readouterr().out
-    show_scores(Scores.from_dict(some | {"answered": 0.0, "accuracy_answered": None}))
+    show_scores(replace(some, answered=0.0, accuracy_answered=None))
     assert "answers 0.0% of them; the rest" in capsys.readouterr().out
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 
 import pytest
@@ -9,8 +8,7 @@ from hypothesis import strategies as st
 
 from evokd.answers import Span, write_spans
 from evokd.errors import InputError
-from evokd.scores import Scores
-from evokd.span_scores import score_spans
+from evokd.scores import Scores, score_spans
 
 TYPES = ["artist", "place"]
 A, B = Span(0, 3, "artist"), Span(8, 12, "place")
@@ -47,15 +45,10 @@ def test_no_entities_at_all_are_a_right_answer_and_no_f1() -> None:
     assert (scores.micro_f1, scores.macro_f1, scores.accuracy) == (0.0, 0.0, 1.0)
 
 
-def test_scores_survive_json() -> None:
-    scores = score([[A, B]], [[A]])
-    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
-
-
 def test_what_cannot_be_scored_is_named() -> None:
     with pytest.raises(InputError, match="no texts"):
         score([], [])
-    with pytest.raises(InputError, match="unknown type 'river'; known types: artist, place"):
+    with pytest.raises(InputError, match="unknown label 'river'; known labels: artist, place"):
         score([[A]], [[Span(0, 3, "river")]])
 
 

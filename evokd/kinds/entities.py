@@ -20,8 +20,7 @@ from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS
 from evokd.records import Prediction
 from evokd.replies import Entities, parse_entities
-from evokd.scores import Scores
-from evokd.span_scores import score_spans
+from evokd.scores import Scores, score_spans
 from evokd.task import Task
 from evokd.teacher import Generate, Score, grammar
 from evokd.wording import Seen

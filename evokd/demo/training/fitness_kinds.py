@@ -15,7 +15,7 @@ from evokd.demo.training.marking import judged
 from evokd.demo.training.tagged import SETS, inventories
 from evokd.prompts import VERDICTS, YES_NO
 from evokd.replies import Entities, parse_entities
-from evokd.span_scores import score_spans
+from evokd.scores import score_spans
 from evokd.teacher import Generate, Score, Teacher, grammar
 
 MOST_TOKENS, MOST_ENTITIES = 240, 20
