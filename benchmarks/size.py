@@ -27,7 +27,7 @@ from benchmarks.quality.tasks import rows_of, settings
 from evokd.cpus import cpu_model
 from evokd.examples import Example
 from evokd.settings import StudentSettings
-from evokd.shrink import Size, shrink
+from evokd.shrink import shrink
 from evokd.student import Student, fit
 from export.nano import make_nano
 from export.onnx import export_onnx
@@ -35,13 +35,13 @@ from export.quantize import PLAIN, quantize
 from serving.layout import Manifest, StudentFiles, write_manifest
 from serving.predictor import Predictor, open_predictor
 
-VARIANTS = {
-    "whole": Size(),
-    "8,000 words": Size(words=8000),
-    "3 layers": Size(layers=3),
-    "4 layers, 4,000 words": Size(layers=4, words=4000),
-    "3 layers, 4,000 words": Size(layers=3, words=4000),
-    "2 layers, 4,000 words": Size(layers=2, words=4000),
+VARIANTS: dict[str, dict[str, int]] = {
+    "whole": {},
+    "8,000 words": {"words": 8000},
+    "3 layers": {"layers": 3},
+    "4 layers, 4,000 words": {"layers": 4, "words": 4000},
+    "3 layers, 4,000 words": {"layers": 3, "words": 4000},
+    "2 layers, 4,000 words": {"layers": 2, "words": 4000},
 }
 TIMED = 100
 EPOCHS = 8
@@ -74,9 +74,11 @@ def measure(data: Path, *, per_label: int, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         for title, size in VARIANTS.items():
             small = whole
-            if size != Size():
+            if size:
                 epochs = 1 if quick else EPOCHS
-                small = shrink(whole, texts, size=size, settings=how, epochs=epochs, seed=0)
+                small = shrink(
+                    whole, texts, settings=how.model_copy(update=size), epochs=epochs, seed=0
+                )
             folder = _saved(small, Path(name) / str(len(rows)))
             rows[title] = _row(folder, test)
         folder = Path(name) / "nano"

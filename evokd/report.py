@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from evokd import __version__, prompts
 from evokd.answers import KindName, in_words
-from evokd.errors import MissingExtra
 from evokd.figures import Chart, Mark, chart, heat, short
 from evokd.kinds import kind_of
 from evokd.latency_told import latency_table
@@ -27,11 +28,6 @@ from evokd.selection import Judge, Selection, learnt
 from evokd.spending import STEPS, by_step, tokens
 from evokd.task import Task, TaskData
 from serving.layout import INT8
-
-try:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-except ImportError as missing:
-    raise MissingExtra("teacher", missing) from missing
 
 ONE = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
 SEVERAL = (("accuracy", "Whole answers right"), ("macro_f1", "Macro F1"), ("micro_f1", "Micro F1"))

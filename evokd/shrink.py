@@ -12,7 +12,6 @@ import copy
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +37,10 @@ PLAIN_WORDS = 1000  # WordPiece vocabularies begin with places that are not used
 BLOCKS = (("encoder", "layer"), ("transformer", "layer"), ("layers",))
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How small a student shall become.
-
-    Attributes:
-        layers: encoder layers to keep; 0 keeps all.
-        words: tokens of the vocabulary to keep, those that come first in it (the most frequent
-            ones), beside the tokens of its texts and all single characters; 0 keeps all.
-    """
-
-    layers: int = 0
-    words: int = 0
-
-
 def shrink(
     student: Student,
     texts: Sequence[str],
     *,
-    size: Size,
     settings: StudentSettings,
     epochs: int,
     seed: int,
@@ -66,6 +50,9 @@ def shrink(
 
     Args:
         texts: what it may be distilled on; never test texts.
+        settings: `layers` of the encoder are kept, and `words` of the vocabulary, those that come
+            first in it (the most frequent ones), beside the tokens of the texts and all single
+            characters; 0 keeps all.
 
     Raises:
         InputError: when the student has not so many layers, or no WordPiece vocabulary.
@@ -73,11 +60,11 @@ def shrink(
     goals = torch.from_numpy(student.predict(texts))
     model = copy.deepcopy(student.model)
     small = Student(model, student.tokenizer, student.labels, threads=student.threads)
-    if size.words:
-        small = trim_vocabulary(small, texts, words=size.words)
-    if not size.layers:
+    if settings.words:
+        small = trim_vocabulary(small, texts, words=settings.words)
+    if not settings.layers:
         return small
-    drop_layers(small.model, keep=size.layers)
+    drop_layers(small.model, keep=settings.layers)
     devices = [model.device] if model.device.type == "cuda" else []
     with use_threads(settings.threads), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

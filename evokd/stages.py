@@ -134,7 +134,7 @@ class Stages:
 
     def shrink(self) -> dict[str, Any]:
         """Make the final student smaller; all that was written and labelled may teach it."""
-        from evokd.shrink import Size, shrink
+        from evokd.shrink import shrink
         from evokd.student import load_student
 
         how = self.task.student
@@ -144,7 +144,6 @@ class Stages:
         small = shrink(
             whole,
             list(dict.fromkeys(texts)),
-            size=Size(how.layers, how.words),
             settings=how,
             epochs=SHRINK_EPOCHS,
             seed=derive(self.task.loop.seed, "shrink"),

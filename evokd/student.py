@@ -30,10 +30,10 @@ from evokd.pretrained import SEVERAL, new_classifier, saved_classifier, write_mo
 from evokd.training import (
     OnStep,
     Rows,
+    by_length,
     cross_entropy,
     each_by_itself,
     fast_matrices,
-    pad_batch,
     partly_kept,
     pick_device,
     plan_batches,
@@ -46,7 +46,6 @@ from evokd.training import (
 )
 
 Floats = NDArray[np.float32]
-PREDICT_BATCH = 64
 PER_CENTROID = 64  # texts; more move a centroid by less than the first training step does
 
 
@@ -123,14 +122,10 @@ class Student:
     ) -> Floats:
         """Answer texts of like length together and return the rows in the order of the texts."""
         rows = np.zeros((len(texts), width), dtype=np.float32)
-        tokens = self.tokens(texts)
-        by_length = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        tokens, pad = self.tokens(texts), self.tokenizer.pad_token_id
         self.model.eval()
         with use_threads(self.threads), torch.inference_mode():
-            for start in range(0, len(by_length), PREDICT_BATCH):
-                batch = by_length[start : start + PREDICT_BATCH]
-                pad = self.tokenizer.pad_token_id
-                ids, mask = pad_batch([tokens[i] for i in batch], pad, self.model.device)
+            for batch, ids, mask in by_length(tokens, pad=pad, device=self.model.device):
                 rows[batch] = answer(ids, mask).cpu().numpy()
         return rows
 

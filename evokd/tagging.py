@@ -31,7 +31,7 @@ from evokd.pretrained import new_tagger, saved_tagger, write_model
 from evokd.training import (
     OnStep,
     Rows,
-    pad_batch,
+    by_length,
     pick_device,
     plan_batches,
     train,
@@ -42,7 +42,6 @@ from evokd.training import (
 Floats = NDArray[Any]
 
 WHOLE = 0.95  # share of the entities in the examples that must do so
-PREDICT_BATCH = 64
 SMOOTHING = 0.02
 
 
@@ -109,13 +108,10 @@ class Tagger:
     def _logits(self, tokens: list[list[int]]) -> list[Floats]:
         """Read windows of like length together; returns their own tokens' logits, in order."""
         made: dict[int, Floats] = {}
-        by_length = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
         pad, first = self.tokenizer.pad_token_id, len(self.before)
         self.model.eval()
         with use_threads(self.threads), torch.inference_mode():
-            for start in range(0, len(by_length), PREDICT_BATCH):
-                batch = by_length[start : start + PREDICT_BATCH]
-                ids, mask = pad_batch([tokens[i] for i in batch], pad, self.model.device)
+            for batch, ids, mask in by_length(tokens, pad=pad, device=self.model.device):
                 logits = self.model(input_ids=ids, attention_mask=mask).logits.float()
                 for i, row in zip(batch, logits.cpu().numpy(), strict=True):
                     made[i] = row[first : len(tokens[i]) - len(self.behind)]

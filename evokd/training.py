@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from evokd.answers import read_labels
-from evokd.cpus import usable_cpus
+from evokd.cpus import cpu_flags, usable_cpus
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.recipe import MIN_STEPS
@@ -25,6 +24,7 @@ from evokd.recipe import MIN_STEPS
 OnStep = Callable[[int, int], None]
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+PREDICT_BATCH = 64
 WARMUP = 0.06
 SMOOTHING = 0.05
 
@@ -108,6 +108,16 @@ def plan_batches(
             epoch += [stretch[i : i + size] for i in range(0, len(stretch), size)]
         batches += [epoch[i] for i in rng.permutation(len(epoch))]
     return batches
+
+
+def by_length(
+    tokens: Sequence[list[int]], *, pad: int, device: torch.device
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Give texts of like length together: their numbers, ids and mask, [texts, length]."""
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    for start in range(0, len(order), PREDICT_BATCH):
+        batch = order[start : start + PREDICT_BATCH]
+        yield batch, *pad_batch([tokens[i] for i in batch], pad, device)
 
 
 def train(
@@ -222,11 +232,7 @@ def has_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies bfloat16 natively; emulated, it is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return False
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @contextmanager

@@ -130,9 +130,8 @@ def test_a_student_that_was_saved_keeps_its_pooling_layer_too(
     before, layers = [p.clone() for p in pooling(loaded)], list[str]()
     train = shrinking.train
     monkeypatch.setattr(shrinking, "train", seen)
-    quick = settings.model_copy(update={"learning_rate": 1e-2})
-    size = shrinking.Size(layers=1)
-    small = shrinking.shrink(loaded, TEXTS, size=size, settings=quick, epochs=3, seed=0)
+    quick = settings.model_copy(update={"learning_rate": 1e-2, "layers": 1})
+    small = shrinking.shrink(loaded, TEXTS, settings=quick, epochs=3, seed=0)
     assert layers == ["_FirstToken"], "trained without the work of the other tokens"
     again = fit(examples, LABELS, quick, epochs=1, seed=0, start=loaded)
     for student in (small, again):

@@ -13,7 +13,7 @@ from tiny_student import make_texts
 
 from evokd.errors import InputError
 from evokd.settings import StudentSettings
-from evokd.shrink import Size, drop_layers, shrink, trim_vocabulary
+from evokd.shrink import drop_layers, shrink, trim_vocabulary
 from evokd.student import Student, load_student
 
 SETTINGS = StudentSettings(device="cpu", threads=1, learning_rate=1e-3)
@@ -32,7 +32,7 @@ def test_half_the_layers_answer_as_the_whole_student(student: Student, tmp_path:
     texts, _ = make_texts(200, seed=31)
     told: list[tuple[int, int]] = []
     small = shrink(
-        student, texts, size=Size(layers=1), settings=SETTINGS, epochs=6, seed=0,
+        student, texts, settings=SETTINGS.model_copy(update={"layers": 1}), epochs=6, seed=0,
         on_step=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     new, _ = make_texts(100, seed=32)

@@ -49,7 +49,7 @@ PARTS = (
             Package("pydantic", "pydantic", "task files"),
             Package("pyyaml", "yaml", "task files"),
             Package("numpy", "numpy", "arrays"),
-            Package("jinja2", "jinja2", "prompts"),
+            Package("jinja2", "jinja2", "chat templates and reports"),
         ),
     ),
     Part(
@@ -71,7 +71,7 @@ PARTS = (
             Package("torch", "torch", "trains"),
             Package("transformers", "transformers", "encoders"),
             Package("safetensors", "safetensors", "weights"),
-            Package("scikit-learn", "sklearn", "clusters mistakes"),
+            Package("scikit-learn", "sklearn", "groups of texts, noisy labels"),
             Package("datasketch", "datasketch", "finds near-duplicates"),
             Package("huggingface-hub", "huggingface_hub", "downloads encoders"),
         ),

@@ -19,7 +19,6 @@ from evokd.errors import MissingExtra, TeacherError
 
 try:  # before the modules below, which need them all
     import gguf
-    import jinja2  # noqa: F401
     import llama_cpp
 except ImportError as missing:
     raise MissingExtra("teacher", missing) from missing
