@@ -17,8 +17,10 @@ from evokd.teacher import Generate, Score
 
 OUTSIDE = "gate "
 """Scopes that start so are no part of the loop, which alone has a budget."""
+LONGEST = "longest training"  # seconds, in the ledger
 MARGIN = 256  # tokens that a model's template may add to a request
 TURN = 16  # and to each of its turns
+THOUGHTS = 2  # a model that thinks may do so for as many tokens as the reply has
 CAUTION = 2.0  # times the slowest pace so far, where minutes are counted
 
 
@@ -30,7 +32,8 @@ class Budget:
         width: requests in a batch.
         spent: tokens that the loop's calls have cost so far.
         pace: seconds that a request of a type took where it took longest.
-        reserve: seconds that are kept for the training behind the requests.
+        reserve: seconds that are kept for the training behind the requests: those of the longest
+            so far, an earlier attempt's too.
     """
 
     settings: BudgetSettings
@@ -42,6 +45,13 @@ class Budget:
 
     def __post_init__(self) -> None:
         self.spent = loop_tokens(self.ledger)
+        self.reserve = self.ledger.meta(LONGEST) or 0.0
+
+    def keep_free(self, seconds: float) -> None:
+        """Leave at least this long for the training that follows what is asked."""
+        if seconds > self.reserve:
+            self.reserve = seconds
+            self.ledger.set_meta(LONGEST, seconds)
 
     def over(self, *, less: int = 0) -> bool:
         """Say whether a cap on what is asked is reached.
@@ -92,5 +102,5 @@ def most_tokens(request: Generate | Score) -> int:
     """Return more tokens than a request can cost: no token is shorter than a byte."""
     prompt = sum(len(m.content.encode("utf-8", "replace")) + TURN for m in request.messages)
     if isinstance(request, Generate):
-        return MARGIN + prompt + request.max_tokens
+        return MARGIN + prompt + THOUGHTS * request.max_tokens
     return MARGIN + prompt + sum(len(c.encode("utf-8", "replace")) + 1 for c in request.choices)

@@ -80,7 +80,7 @@ class Calls:
     def keep_free(self, seconds: float) -> None:
         """Leave this long, of a budget of minutes, for the training that follows what is asked."""
         if self.budget is not None:
-            self.budget.reserve = max(self.budget.reserve, seconds)
+            self.budget.keep_free(seconds)
 
     def keys(self, scope: Scope, requests: Sequence[Generate | Score]) -> list[str]:
         """Return the requests' keys, without counting them as asked."""

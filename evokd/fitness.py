@@ -13,7 +13,7 @@ from evokd.trust import FEWEST, beyond_chance
 # answers with several labels or entities are right more rarely than single labels.
 AGREES = {"classification": 0.8, "multilabel": 0.6, "ner": 0.5}
 ABOVE_CHANCE = 0.2
-FEW = 10  # gold texts; that none of fewer is right may be bad luck
+FEW = 10  # gold texts; what fewer of them say may be luck
 SURE, PARSES, KEPT = 0.85, 0.7, 0.3
 MODERATE = 0.4  # Cohen's kappa from which on agreement is called moderate (Landis and Koch 1977)
 MOSTLY = 0.8  # texts with the label that they were written for, where each may have several
@@ -46,7 +46,7 @@ def _gold(task: Task, measured: Measured) -> Finding:
         return wrong(topic, says, hint, **facts)
     if share.value < AGREES[task.kind] and not none:
         return warning(topic, says, _better(measured), **facts)
-    if none or low < chance + ABOVE_CHANCE:
+    if none or low < chance + ABOVE_CHANCE or (few and not chance):
         hint = "too few texts to tell: give more seed examples, or a dev file"
         return warning(topic, says, hint, **facts)
     return good(topic, says, **facts)

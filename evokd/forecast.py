@@ -49,34 +49,50 @@ class Forecast:
 
 def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
     """Return what the run of a task will take with its settings as they are."""
-    loop, measured = task.loop, _even(measured)
+    measured = _even(measured)
+    first, later, rounds = _within(task, *_loop(task, data, measured))
+    gate = _gate(task, measured.cover, first.cost + later.cost)
+    parts = [first, later, gate]
+    if measured.fit:
+        seconds = _training(task, data, measured.fit, first.kept, later.kept, rounds)
+        parts.append(Part("training the student", Cost(seconds=seconds)))
+    return Forecast(tuple(parts), tuple(_assumptions(task, data, measured, gate.kept, rounds)))
+
+
+def _loop(task: Task, data: TaskData, measured: Measured) -> tuple[Part, Part]:
+    """Return the first round and all later ones, were there no budget."""
+    rounds, cover, feedback = task.loop.rounds, measured.cover, measured.feedback
     first, covers, talks = _conversations(task, data)
-    pools = _pools(task, data)
-    rounds = (
-        _written(measured.cover, covers * loop.rounds)
-        + _written(measured.feedback, talks * loop.rounds)
-        + _labelled(measured, pools[1])
-    )
-    parts = [
+    pools = [_labelled(measured, texts) for texts in _pools(task, data)]
+    sure = [round(texts * measured.sure.value) for texts in _pools(task, data)]
+    return (
         Part(
             "covering every label",
-            _written(measured.cover, first) + _labelled(measured, pools[0]),
-            _kept(measured.cover, first) + round(pools[0] * measured.sure.value),
+            _written(cover, first) + pools[0],
+            _kept(cover, first) + sure[0],
         ),
         Part(
-            f"{loop.rounds} rounds of feedback",
-            rounds,
-            _kept(measured.cover, covers * loop.rounds)
-            + _kept(measured.feedback, talks * loop.rounds)
-            + round(pools[1] * measured.sure.value),
+            f"{rounds} rounds of feedback",
+            _written(cover, covers * rounds) + _written(feedback, talks * rounds) + pools[1],
+            _kept(cover, covers * rounds) + _kept(feedback, talks * rounds) + sure[1],
         ),
-    ]
-    gate = _gate(task, measured.cover, parts[0].cost + parts[1].cost)
-    parts.append(gate)
-    if measured.fit:
-        seconds = _training(task, data, measured.fit, parts[0].kept, parts[1].kept)
-        parts.append(Part("training the student", Cost(seconds=seconds)))
-    return Forecast(tuple(parts), tuple(_assumptions(task, data, measured, gate.kept)))
+    )
+
+
+def _within(task: Task, first: Part, later: Part) -> tuple[Part, Part, int]:
+    """Cut both where a budget of tokens ends the loop; return how many rounds there are, too."""
+    cap, rounds = task.budget.tokens, task.loop.rounds
+    if cap is None or first.cost.tokens + later.cost.tokens <= cap:
+        return first, later, rounds
+    first = _cut(first, cap)
+    left = cap - first.cost.tokens
+    rounds = math.ceil(rounds * left / max(1, later.cost.tokens))
+    return first, replace(_cut(later, left), name=f"{rounds} of {later.name}"), rounds
+
+
+def _cut(part: Part, tokens: int) -> Part:
+    share = min(1.0, tokens / max(1, part.cost.tokens))
+    return replace(part, cost=part.cost.times(share), kept=round(part.kept * share))
 
 
 def _conversations(task: Task, data: TaskData) -> tuple[int, int, int]:
@@ -137,7 +153,7 @@ def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
     """Ask in batches until there are enough, as `evokd.holdout` does."""
     wanted, have, asked = task.export.gate_texts, 0, 0
     for _ in range(BATCHES):
-        if have >= wanted or not may_go_on(_tokens(_written(cover, asked)), _tokens(rest)):
+        if have >= wanted or not may_go_on(task, _written(cover, asked).tokens, rest.tokens):
             break
         each = conversations(wanted - have, labels=len(task.names))
         asked += each * len(task.names)
@@ -145,15 +161,11 @@ def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
     return Part("texts for the gate", _written(cover, asked), have)
 
 
-def _tokens(cost: Cost) -> int:
-    return cost.tokens_in + cost.tokens_out
-
-
-def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> float:
+def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int, rounds: int) -> float:
     """Return the seconds of all trainings and of the answers that they are scored by."""
     loop, student = task.loop, task.student
     anchor = loop.anchor * (len(data.seed) + len(kind_of(task).definitions()))
-    each = later / max(1, loop.rounds)
+    each = later / max(1, rounds)
     least = least_steps(task.kind)
 
     def fitting(texts: float, epochs: int) -> float:
@@ -161,7 +173,7 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> f
         return fit.start + fit.step * max(least, steps)
 
     seconds = fitting(len(data.seed), student.final_epochs)
-    for number in range(loop.rounds + 1):
+    for number in range(rounds + 1):
         newest = each if number else first
         texts = anchor + first + each * number + newest * (loop.repeat - 1)
         seconds += fitting(texts, student.epochs)
@@ -170,24 +182,31 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int) -> f
     return seconds + fitting(anchor + first + later, student.final_epochs)
 
 
-def _assumptions(task: Task, data: TaskData, measured: Measured, gate: int) -> list[str]:
-    cover, loop = measured.cover, task.loop
+def _assumptions(
+    task: Task, data: TaskData, measured: Measured, gate: int, rounds: int
+) -> list[str]:
+    cover, loop, budget = measured.cover, task.loop, task.budget
     made = [
         f"a conversation gives {cover.texts / max(1, cover.conversations):.1f} texts, of which"
         f" {cover.kept / max(1, cover.texts):.0%} are kept; late rounds repeat more and keep fewer",
         "the machine stays as busy as it was in the pilot",
-        f"all {loop.rounds} rounds are run; without a better dev score for"
+        f"{rounds} of {loop.rounds} rounds are begun before the budget is spent"
+        if rounds < loop.rounds
+        else f"all {rounds} rounds are run; without a better dev score for"
         f" {task.selection.patience} of them the run ends earlier",
         "export, gate, nano student and latency table are not counted: a minute or two",
     ]
     if measured.fit is None:
         made.append("training is not counted: it was not timed")
     if gate < task.export.gate_texts:
-        made.append(f"the gate gets {gate} texts of {task.export.gate_texts}: few are kept")
+        made.append(
+            f"the gate gets {gate} texts of {task.export.gate_texts}: few are kept, or the budget"
+            " is small"
+        )
     if not {*ARMS[loop.arm].parts} <= {"mistakes", "cover", "pool"}:
         made.append(f"what the arm {loop.arm} asks costs what cover and feedback cost")
     if task.method.demonstrations:
         made.append("labelling shows no like texts yet, as it will: it will read more")
-    if task.budget.tokens or task.budget.minutes or task.budget.examples:
-        made.append("no budget is reached; yours may end the rounds earlier")
+    if budget.minutes or budget.examples:
+        made.append("a budget of minutes or examples is not reached; yours may end rounds earlier")
     return made

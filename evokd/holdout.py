@@ -21,19 +21,20 @@ from evokd.watch import Watch
 
 GATE_ROUND = -1
 BATCHES = 8  # after that a teacher has shown that it has nothing new to say
-FEW = 200_000  # tokens that these texts may take, however few the loop took
+FEW = 200_000  # tokens that these texts may take, however few the loop took, without a budget
 
 
-def may_go_on(taken: int, rest: int) -> bool:
+def may_go_on(task: Task, taken: int, rest: int) -> bool:
     """Say whether a batch may be asked for: the gate takes as many tokens as the loop, at most.
 
-    Of a teacher whose texts are hardly ever kept it would take many times as much.
+    Of a teacher whose texts are hardly ever kept it would take many times as much. A loop without
+    a budget may have been short for other reasons than thrift.
 
     Args:
         taken: tokens of the batches so far.
         rest: tokens of the loop.
     """
-    return taken < max(FEW, rest)
+    return taken < (rest if task.budget.tokens else max(FEW, rest))
 
 
 def write_gate_texts(
@@ -50,7 +51,7 @@ def write_gate_texts(
     for number in range(BATCHES):
         have = len(ledger.rows(split="gate"))
         taken = sum(tokens(ledger.call_totals(f"gate {n}/")) for n in range(number))
-        if have >= wanted or not may_go_on(taken, rest):
+        if have >= wanted or not may_go_on(task, taken, rest):
             break
         if ledger.stage(f"gate texts {number}") is not None:
             continue

@@ -73,7 +73,7 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a text came from; everything but `told` is empty for a text of the user's.
+    """Where a text came from; of the user's own there is only `told`, and `also`.
 
     Attributes:
         soft: the teacher's probability of every label, as the student is trained on it.

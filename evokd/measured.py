@@ -41,6 +41,11 @@ class Cost:
     decoded: int = 0
     seconds: float = 0.0
 
+    @property
+    def tokens(self) -> int:
+        """Prompts and replies together: what a budget counts."""
+        return self.tokens_in + self.tokens_out
+
     def times(self, factor: float) -> Cost:
         """Return the cost of so many times as much."""
         calls, read, written, decoded, seconds = (value * factor for value in astuple(self))

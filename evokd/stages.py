@@ -111,12 +111,14 @@ class Stages:
 
     def seed_only(self) -> dict[str, Any]:
         """Train on the seed examples alone; also the nearest centroid of untrained embeddings."""
+        began = self.ledger.clock()
         student = self.learner.fit(
             self.data.seed,
             epochs=self.task.student.final_epochs,
             seed=derive(self.task.loop.seed, "seed-only"),
             on_step=steps(self.watch, "training on the seeds"),
         )
+        self.calls.keep_free(self.ledger.clock() - began)
         student.save(self.loop.students.folder(SEED))
         tuned, centroid = {}, {}
         for name, examples in (("dev", self.data.dev), ("test", self.data.test)):

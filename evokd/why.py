@@ -33,6 +33,7 @@ PREFIX = 4  # digits that an id may be shortened to
 LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
 ASKED = "not the asked label"
 SPENT = "budget"
+UNUSED = "unlabelled, not used"
 LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
 
@@ -65,10 +66,10 @@ def why(ledger: Ledger, text: str) -> Lineage:
         InputError: when the ledger holds no run.
     """
     record = Record(ledger)
-    told, rows = record.told(text), record.by_text.get(text)
-    if not rows:
-        return Lineage(told, {})
-    row = min(rows, key=_kept_first)
+    told, row = record.told(text), record.row(text)
+    also = tuple(_told(other) for other in record.by_text.get(text, ()) if other is not row)
+    if row is None:
+        return Lineage(told, {}, also=also)
     call, shown = record.call(row), record.shown(row)
     labelling = tuple(record.opinions(row))
     return Lineage(
@@ -82,7 +83,7 @@ def why(ledger: Ledger, text: str) -> Lineage:
         labelling=labelling,
         checks=checks(record, row, labelled=bool(labelling)),
         ancestors=tuple(record.ancestors(shown)),
-        also=tuple(_told(other) for other in rows if other is not row),
+        also=also,
     )
 
 
@@ -103,7 +104,7 @@ class Record:
     def own(self) -> dict[str, Told]:
         """The user's texts, and the labels' definitions, which are trained on too."""
         groups = (
-            ("unlabelled, not used", [Example(text, "") for text in self.data.unlabeled]),
+            (UNUSED, [Example(text, "") for text in self.data.unlabeled]),
             ("definition of a label", kind_of(self.task).definitions()),
             ("gold test", self.data.test),
             ("gold dev", self.data.dev),
@@ -117,8 +118,13 @@ class Record:
 
     def told(self, text: str) -> Told:
         """Return a text in one line; KeyError when the run does not have it."""
-        rows = self.by_text.get(text)
-        return _told(min(rows, key=_kept_first)) if rows else self.own[text]
+        row = self.row(text)
+        return _told(row) if row else self.own[text]
+
+    def row(self, text: str) -> Row | None:
+        """Return what the run made of a text; None of the user's own, though it came up again."""
+        rows, own = self.by_text.get(text), self.own.get(text)
+        return min(rows, key=_kept_first) if rows and (not own or own.fate == UNUSED) else None
 
     def call(self, row: Row) -> Call | None:
         """Return the call that wrote a text."""
@@ -172,8 +178,8 @@ class Record:
         while queue:
             parents: dict[str, Told] = {}
             for text, told in queue.items():
-                rows = self.by_text.get(text)
-                before = self.shown(min(rows, key=_kept_first)) if rows else ()
+                row = self.row(text)
+                before = self.shown(row) if row else ()
                 yield Ancestor(told, tuple(s.told.id for s in before))
                 parents |= {s.told.text: s.told for s in before}
             seen |= queue.keys()

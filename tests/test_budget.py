@@ -7,7 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -397,6 +397,19 @@ def test_minutes_leave_room_for_the_training_of_the_round(minutes: float, tmp_pa
     task = small(tmp_path / "task", budget={"minutes": minutes})
     told = ended_at(task, tmp_path / "run", teacher, Sitting(task.names, teacher.now))
     assert 60 * minutes - 70 <= told[0] <= 60 * minutes + 0.1 * WIDTH
+
+
+def test_the_room_for_a_training_outlives_an_attempt(tmp_path: Path) -> None:
+    for seconds in (40.0, 0.0, 20.0):
+        with closing(Ledger(tmp_path / "run.db", clock=lambda: 0.0)) as ledger:
+            budget = Budget(BudgetSettings(minutes=1), ledger, WIDTH)
+            budget.keep_free(seconds)
+            assert budget.seconds_left() == 60 - 40
+
+
+def test_a_model_that_thinks_may_cost_twice_its_reply(tmp_path: Path) -> None:
+    short, long = (Generate(user("a"), max_tokens=most) for most in (1, 1001))
+    assert most_tokens(long) - most_tokens(short) == 2000
 
 
 def test_minutes_that_are_over_before_the_first_round_are_told(tmp_path: Path) -> None:

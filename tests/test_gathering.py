@@ -110,6 +110,16 @@ def test_leaks_and_disagreements_are_dropped_and_named(tmp_path: Path) -> None:
     assert reasons.keys() == {"labels disagree", None}
 
 
+def test_an_edited_seed_is_excused_its_seed_and_nothing_else(tmp_path: Path) -> None:
+    data = load_data(make_task(tmp_path / "task", dev=2))
+    near = [f"{e.text}s" for e in (data.seed[0], data.test[1])]
+    with view(tmp_path) as seen:
+        known = known_texts(data, seen.calls.ledger)
+        rows = gather(seen, 0, proposals(near, LABELS[0], origin="edited"), known, dev=0)
+    assert "near-duplicate" not in {row.reason for row in rows}
+    assert rows[1].reason == "leak: test"
+
+
 def test_a_text_of_another_label_is_dropped_only_where_a_label_was_asked_for(
     tmp_path: Path,
 ) -> None:

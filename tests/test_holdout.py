@@ -105,6 +105,24 @@ def test_it_takes_no_more_than_the_run_and_a_batch(
     assert ledger.stage("gate texts 2") is None
 
 
+def test_a_budget_of_tokens_holds_for_it_too(tmp_path: Path) -> None:
+    class Dull(ScriptedTeacher):
+        def _text(self, *asked: object) -> str:
+            return '["rain and storm again"]'
+
+    for budget, batches in (({"tokens": 1000}, 1), ({"minutes": 1000}, BATCHES)):
+        name = next(iter(budget))
+        task = make_task(tmp_path / name, export={"gate_texts": 60}, budget=budget)
+        data, ledger = load_data(task), Ledger(tmp_path / f"{name}.db")
+        ledger.reserve("round 0/cover", [("a key", "generate", {})])
+        ledger.record("a key", "a reply", (1, 0, 0))
+        known, calls = known_texts(data, ledger), Calls(ledger, lambda: Dull(faulty=0))
+        write_gate_texts(task, data, ledger, calls, known, Silent())
+        asked = [n for n in range(BATCHES) if ledger.stage(f"gate texts {n}") is not None]
+        assert len(asked) == batches, name
+        ledger.close()
+
+
 def test_every_prompt_shows_examples_even_of_a_label_with_one(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task", export={"gate_texts": 60})
     data, ledger = load_data(task), Ledger(tmp_path / "run.db")

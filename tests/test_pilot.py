@@ -24,7 +24,7 @@ from evokd.ledger import Ledger, reading
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.pilot import MOST_DEV, Counted, Pilot
 from evokd.prior import recorded
-from evokd.settings import MethodSettings
+from evokd.settings import BudgetSettings, MethodSettings
 from evokd.task import Task, TaskData, load_data, load_task
 from evokd.teacher import Generate, Score, Scored
 from evokd.watch import Silent
@@ -169,7 +169,11 @@ def test_other_kinds_are_tried_alike(tmp_path: Path, kind: str, answer: Any) -> 
     assert measured.sure.value == 1
     assert measured.feedback.conversations > 0
     assert measured.feedback.kept > 0
-    assert all(finding.state == "good" for finding in judge(task, measured))
+    labels, *others = judge(task, measured)
+    assert (labels.topic, labels.state) == ("labels", "warning"), "three texts tell little"
+    assert all(finding.state == "good" for finding in others)
+    many = replace(measured, gold=Share(10, 10))
+    assert next(iter(judge(task, many))).state == "good"
     assert forecast(task, load_data(task), measured).total.calls > 50
 
 
@@ -465,6 +469,27 @@ def test_more_rounds_cost_more_and_static_asks_as_much(tmp_path: Path) -> None:
     assert many.calls > few.calls
     assert many.seconds > few.seconds
     assert total(rounds=5, arm="static") == many  # here both trials cost the same
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7, 2.0])
+def test_a_budget_of_tokens_cuts_what_is_forecast(tmp_path: Path, share: float) -> None:
+    task = make_task(tmp_path, loop={"rounds": 5})
+    data = load_data(task)
+
+    def loop(of: Forecast) -> Cost:
+        return of.parts[0].cost + of.parts[1].cost
+
+    whole = forecast(task, data, FINE)
+    cap = round(loop(whole).tokens * share)
+    cut = forecast(task.model_copy(update={"budget": BudgetSettings(tokens=cap)}), data, FINE)
+    if share > 1:
+        assert loop(cut) == loop(whole)
+        return
+    assert loop(cut).tokens == pytest.approx(cap, rel=0.01)
+    assert cut.parts[2].cost.tokens <= 2 * cap
+    assert cut.total.seconds < whole.total.seconds
+    assert all(one.kept <= of.kept for one, of in zip(cut.parts, whole.parts, strict=True))
+    assert "of 5 rounds are begun before the budget is spent" in " ".join(cut.assumptions)
 
 
 def test_the_texts_of_a_pool_are_labelled_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from evokd.kinds.entities import UNREAD
 from evokd.ledger import Ledger, reading
 from evokd.lineage import Lineage
 from evokd.records import Row
+from evokd.task import load_data
 from evokd.teacher import Written
 from evokd.why import matches, why
 
@@ -38,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run with a pool, whose teacher now and then writes a test text."""
     folder = tmp_path_factory.mktemp("why")
     task = make_task(folder, pool=3, selection={"tolerance": 1.0})  # no round is taken back
-    return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=[LEAK]))
+    return Run(folder / "run", task, teacher=ScriptedTeacher(leaks=[LEAK.upper()]))
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_what_is_kept_is_within_the_budget(run: Run, ledger: Ledger) -> None:
 
 
 def test_a_leak_names_the_gold_text(ledger: Ledger) -> None:
-    lineage = why(ledger, LEAK)
+    lineage = why(ledger, LEAK.upper())
     assert lineage.told.fate == "leak: test"
     says = next(check.says for check in lineage.checks if check.passed is False)
     assert text_id(LEAK) in says
@@ -169,6 +171,8 @@ def test_a_hard_text_has_the_mistakes_and_the_weakness_behind_it(run: Run, ledge
     assert lineage.call.scope == "round 2/write"
     assert lineage.analysis is not None
     assert lineage.analysis.scope == "round 2/analyse"
+    begun = lineage.call.request["messages"][:-2]
+    assert lineage.analysis.request["messages"] == begun, "another conversation's"
     assert lineage.analysis.reply is not None
     assert all(pattern in lineage.analysis.reply["text"] for pattern in lineage.weakness)
     assert "short texts" in lineage.weakness
@@ -279,6 +283,31 @@ def test_seeds_gold_texts_and_definitions_are_told(run: Run, ledger: Ledger) -> 
         assert why(ledger, text).told.fate == fate
     with pytest.raises(KeyError):
         why(ledger, "never written")
+
+
+def test_the_users_own_text_stays_that_though_the_teacher_writes_it_again(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    seed = load_data(task).seed[0]
+    run = Run(tmp_path / "run", task, teacher=ScriptedTeacher(leaks=[LEAK, seed.text]))
+    with reading(run.file) as ledger:
+        for text, fate, reason in (
+            (LEAK, "gold test", "leak: test"),
+            (seed.text, "seed example", "duplicate"),
+        ):
+            lineage = why(ledger, text)
+            assert (lineage.told.fate, lineage.call, lineage.checks) == (fate, None, ())
+            assert {told.fate for told in lineage.also} == {reason}
+
+
+def test_of_a_text_that_came_again_the_kept_one_is_told(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", make_task(tmp_path))
+    kept = one(run, split="train", round=1)
+    with closing(Ledger(run.file)) as ledger:
+        ledger.add_rows([replace(kept, round=2, split=None, reason="duplicate")])
+    with reading(run.file) as ledger:
+        lineage = why(ledger, kept.example.text)
+    assert (lineage.told.fate, lineage.told.round) == ("train", 1)
+    assert [(told.fate, told.round) for told in lineage.also] == [("duplicate", 2)]
 
 
 def test_a_text_is_found_by_less_than_all_of_it(run: Run, ledger: Ledger) -> None:

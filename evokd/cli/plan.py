@@ -118,8 +118,7 @@ def _costs(forecast: Forecast) -> Table:
 
 
 def _figures(cost: Cost, kept: int) -> tuple[str, ...]:
-    tokens = cost.tokens_in + cost.tokens_out
-    counts = (f"{count:,}" if count else "" for count in (cost.calls, tokens, kept))
+    counts = (f"{count:,}" if count else "" for count in (cost.calls, cost.tokens, kept))
     return (*counts, f"{cost.seconds / 60:.1f}")
 
 
