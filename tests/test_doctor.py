@@ -113,6 +113,11 @@ def test_cgroups_of_version_1_count_too(tmp_path: Path) -> None:
     assert machine.free_memory(tmp_path, tmp_path / "gone") == 750_000
 
 
+def test_windows_alone_is_wrong() -> None:
+    states = {name: machine.system(name).state for name in ("linux", "darwin", "win32")}
+    assert states == {"linux": "good", "darwin": "good", "win32": "wrong"}
+
+
 # -- the packages -----------------------------------------------------------------------------
 
 

@@ -23,11 +23,11 @@ from benchmarks.latency.__main__ import main
 from benchmarks.latency.bench import bench_student, measure, threads_of
 from benchmarks.latency.material import Material
 from benchmarks.latency.ratios import repaid
-from benchmarks.latency.rows import TITLES
 from benchmarks.latency.scenarios import IN_A_RUN, Clock
 from benchmarks.latency.table import RANDOM, show
 from evokd.errors import EvokdError, InputError
 from evokd.examples import Example
+from evokd.latency_told import LATENCY_ROWS
 from evokd.task import Task
 from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
 from evokd.watch import Silent
@@ -126,7 +126,12 @@ def test_measures_all_rows_on_the_same_texts(run_folder: Path) -> None:
     made = measure(
         run_folder / "student", make_task(), teacher, Material(TEXTS), watch=Silent(), plan=BRIEF
     )
-    assert set(made["latency_ms"]) == set(made["throughput"]) == set(made["server"]) == set(TITLES)
+    assert (
+        set(made["latency_ms"])
+        == set(made["throughput"])
+        == set(made["server"])
+        == set(LATENCY_ROWS)
+    )
     for row in made["latency_ms"].values():
         assert 0 < row["p50"] <= row["p90"] <= row["p95"] <= row["p99"]
         assert row["interval"]["p50"][0] <= row["p50"] <= row["interval"]["p50"][1]

@@ -22,7 +22,6 @@ from benchmarks.latency.material import Material, material_of_run, of_length, sp
 from benchmarks.latency.ratios import ratios, repaid
 from benchmarks.latency.rows import (
     TEACHER,
-    TITLES,
     Row,
     overhead,
     size_on_disk,
@@ -47,6 +46,7 @@ from evokd.answers import names_in
 from evokd.cpus import cpu_model
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.latency_told import LATENCY_ROWS
 from evokd.task import Task
 from evokd.teacher import Teacher
 from evokd.watch import Silent, Watch
@@ -150,7 +150,7 @@ def _timed(
 ) -> dict[str, Any]:
     """Put every row through the scenarios; what was not measured is None."""
     made: dict[str, dict[str, Any]] = {
-        part: dict.fromkeys(TITLES) for part in ("latency_ms", "throughput", "server")
+        part: dict.fromkeys(LATENCY_ROWS) for part in ("latency_ms", "throughput", "server")
     }
     tick = watch.progress("one text after another", plan.turns * len(rows))
     answers = {name: row.one for name, row in rows.items()}
@@ -174,7 +174,7 @@ def _accuracies(
     rows: Mapping[str, Row], known: Sequence[Example], made: Mapping[str, Any], *, plan: Plan
 ) -> dict[str, Any]:
     """Return the share of right answers and the texts of each row, slow ones on fewer texts."""
-    found: dict[str, Any] = dict.fromkeys(TITLES)
+    found: dict[str, Any] = dict.fromkeys(LATENCY_ROWS)
     for name, row in rows.items():
         rate = made["throughput"][name]["texts_per_second"] or math.inf
         most = int(min(plan.scored, rate * plan.seconds))
@@ -251,7 +251,7 @@ def _cost(
     """Return each row's size on disk, memory and start, from fresh processes."""
     names = [*student_rows(student, threads=1), *TEACHER]
     tick = watch.progress("starting fresh processes", len(names))
-    rows: dict[str, Any] = dict.fromkeys(TITLES)
+    rows: dict[str, Any] = dict.fromkeys(LATENCY_ROWS)
     model, threads = task.teacher.model, task.teacher.threads
     for name in names:
         rows[name] = {"size_mb": size_on_disk(name, student, model)}

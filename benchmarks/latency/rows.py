@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from serving.predictor import Predictor
 
 ANSWER_TOKENS = 16  # room for a label's name
-TITLES = {
-    "torch": "student, torch",
-    "onnx": "student, ONNX",
-    "int8": "student, INT8",
-    "nano": "nano student, INT8",
-    "teacher_score": "teacher, scores the labels",
-    "teacher_generate": "teacher, writes the answer",
-}
 TEACHER = ("teacher_score", "teacher_generate")
 
 

@@ -36,11 +36,19 @@ CUDA_LLAMA = "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache
 def findings() -> Iterator[Finding]:
     """Give what there is to say of the machine without its GPU."""
     yield python(sys.version_info[:3])
-    yield good("system", f"{platform.platform(terse=True)}, {platform.machine()}")
+    yield system(sys.platform)
     yield processor(cpu_flags())
     yield from load()
     yield memory(free_memory())
     yield disk(shutil.disk_usage(Path.cwd()).free)
+
+
+def system(name: str) -> Finding:
+    """Judge the operating system, as `sys.platform` names it."""
+    says = f"{platform.platform(terse=True)}, {platform.machine()}"
+    if name == "win32":  # a run's lock and the service's processes are POSIX
+        return wrong("system", says, "use Linux, macOS, or Linux inside Windows (WSL)")
+    return good("system", says)
 
 
 def python(version: tuple[int, int, int]) -> Finding:
