@@ -43,12 +43,12 @@ test-browser: $(STAMP) ## Run the tests of the service's page (needs chromium on
 test-gpu: $(STAMP) ## Run the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu
 
-test-transformers5: ## Test the exporter that needs no optimum, with transformers 5 in .venv-transformers5
+test-transformers5: ## Test the exporter and the tokenizer of students with transformers 5 in .venv-transformers5
 	test -x .venv-transformers5/bin/python || $(PYTHON) -m venv .venv-transformers5
 	.venv-transformers5/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	.venv-transformers5/bin/python -m pip install --quiet --disable-pip-version-check \
-		'transformers>=5,<6' onnx onnxruntime pytest pytest-timeout pydantic typer rich pyyaml jinja2
-	.venv-transformers5/bin/python -m pytest tests/test_exporters.py
+		'transformers>=5,<6' onnx onnxruntime pytest pytest-timeout hypothesis pydantic typer rich pyyaml jinja2
+	.venv-transformers5/bin/python -m pytest tests/test_exporters.py tests/test_pretrained.py
 
 check: $(STAMP) ## Format, lint, types, import direction
 	$(BIN)/python -m ruff format --check .

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from tokenizers import Regex, pre_tokenizers
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -30,6 +32,9 @@ _checked_weights = lru_cache(maxsize=1)(find_weights)
 
 
 SEVERAL = "multi_label_classification"  # problem_type of a model whose labels are yes or no each
+# Emoji in a row, with what modifies and joins them, are one piece; any other symbol is one alone.
+# Rust and JavaScript both read it.
+SYMBOLS = r"\p{So}[\p{So}\p{Sk}\p{M}\u200d]*|\p{S}\p{M}*"
 
 
 def new_classifier(
@@ -125,10 +130,34 @@ def _config(folder: Path, labels: Sequence[str]) -> Any:
 
 def _tokenizer(folder: Path, config: Any, settings: StudentSettings) -> Any:
     """Return a folder's tokenizer, which reads as many tokens as the settings and model allow."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = _symbols_apart(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     readable = getattr(config, "max_position_embeddings", settings.max_length)
     tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
     return tokenizer
+
+
+def _symbols_apart(tokenizer: Any) -> Any:
+    """Return a BERT's tokenizer as one that takes symbols from words; any other as it is.
+
+    A BERT parts words at white space and punctuation alone, and a word with a character that its
+    vocabulary lacks is [UNK] as a whole: all of "Paris❤️" would be. Now "Paris" is read. Emoji
+    themselves stay [UNK] where the vocabulary has none, as MiniLM's: a model sees that there is
+    one, not which. Texts whose only symbols are ASCII's are read as ever.
+    """
+    inside = tokenizer.backend_tokenizer
+    if not isinstance(inside.pre_tokenizer, pre_tokenizers.BertPreTokenizer):
+        return tokenizer
+    apart = pre_tokenizers.Split(Regex(SYMBOLS), "isolated")
+    inside.pre_tokenizer = pre_tokenizers.Sequence([inside.pre_tokenizer, apart])
+    # Under a plain class: of BERT's own transformers 5 reads the vocabulary and nothing of this.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inside,
+        model_max_length=tokenizer.model_max_length,
+        model_input_names=tokenizer.model_input_names,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        **tokenizer.special_tokens_map,
+    )
 
 
 def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:

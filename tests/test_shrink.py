@@ -9,12 +9,12 @@ import pytest
 from encoders import save_encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_student import make_texts
+from tiny_student import LABELS, make_texts
 
 from evokd.errors import InputError
 from evokd.settings import StudentSettings
 from evokd.shrink import drop_layers, shrink, trim_vocabulary
-from evokd.student import Student, load_student
+from evokd.student import Student, load_student, untrained
 
 SETTINGS = StudentSettings(device="cpu", threads=1, learning_rate=1e-3)
 
@@ -56,6 +56,13 @@ def test_words_of_the_texts_keep_their_vectors(student: Student, tmp_path: Path)
     small.save(tmp_path / "small")
     loaded = load_student(tmp_path / "small", device="cpu", threads=1)
     assert np.allclose(loaded.predict(texts), before, atol=1e-6)
+
+
+def test_a_cut_vocabulary_still_takes_emoji_from_words(tiny_saved: Path, tmp_path: Path) -> None:
+    new = untrained(list(LABELS), StudentSettings(model=str(tiny_saved), device="cpu"))
+    trim_vocabulary(new, ["play a song"], words=1).save(tmp_path / "small")
+    loaded = load_student(tmp_path / "small", device="cpu", threads=1)
+    assert loaded.tokenizer.tokenize("play😀") == ["play", "[UNK]"]
 
 
 def test_a_cut_vocabulary_is_smaller(tiny_saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,11 @@ def test_no_texts_and_odd_texts(student: Student) -> None:
     assert np.isfinite(student.predict(["", "🎵", "早上好", "play " * 1000])).all()
 
 
+def test_a_word_is_read_also_where_an_emoji_touches_it(student: Student) -> None:
+    texts = ["play👍", "rain👎", "wake me at six⏰"]
+    assert answers(student, texts) == ["play_music", "get_weather", "set_alarm"]
+
+
 def test_embeddings_have_length_one(student: Student) -> None:
     vectors = student.embed(["play a song", "wake me at six please"])
     assert vectors.shape == (2, 64)

@@ -41,7 +41,7 @@ def test_it_finds_what_it_was_taught(predictor: Predictor[Entities], tagger_seal
 
 def test_it_says_what_torch_says(tagger_sealed: Path) -> None:
     texts = [row.text for row in tagged_examples(30, seed=12)]
-    texts += [MIXED, "", "\n \t", " ".join(["please", "rain"] * 3 * ROOM)]
+    texts += [MIXED, "rain😀storm, song❤️", "", "\n \t", " ".join(["please", "rain"] * 3 * ROOM)]
     student = load_tagger(tagger_sealed, device="cpu", threads=1)
     served = open_predictor(tagger_sealed, file=layout.ONNX)
     theirs, ours = student.predict(texts), served.outputs(texts)
@@ -49,6 +49,12 @@ def test_it_says_what_torch_says(tagger_sealed: Path) -> None:
     assert np.allclose(
         [s.score for row in theirs for s in row], [s.score for row in ours for s in row], atol=1e-4
     )
+
+
+def test_words_that_touch_emoji_are_units(predictor: Predictor[Entities]) -> None:
+    text = "play the song❤️, rain😀storm"
+    shown = [text[unit.start : unit.end] for unit in predictor.split(text).units]
+    assert shown == ["play", "the", "song", "❤️", ",", "rain", "😀", "storm"]
 
 
 def test_offsets_give_back_the_words(predictor: Predictor[Entities]) -> None:

@@ -76,6 +76,20 @@ def test_found_entities_are_sure_and_give_their_words_back(tagger: Tagger) -> No
     assert 0.5 < first.score <= 1
 
 
+GLUED = "please play❤️ to me, rain😀umbrella"
+
+
+def test_entities_that_touch_emoji_are_learnt_and_found_without_them(tagger: Tagger) -> None:
+    found = [GLUED[entity.start : entity.end] for entity in tagger.predict([GLUED])[0]]
+    assert found == ["play", "rain", "umbrella"]
+    text, paris = "I love Paris❤️", Span(7, 12, "sky")
+    encoding = tagger.encode([text])[0]
+    units = tagger.units(text, encoding)
+    tags = spans.write_tags(units, [paris], TYPES, tokens=len(encoding.ids))
+    certain = np.where(np.eye(5)[tags] > 0, 0.0, -20.0)
+    assert [entity.span for entity in spans.find_spans(certain, units, TYPES)] == [paris]
+
+
 def test_one_example_a_type_is_enough_to_train_on(settings: StudentSettings) -> None:
     rows = [example(["play", "some", "song"]), example(["can", "you", "rain"])]
     steps: list[tuple[int, int]] = []
@@ -135,7 +149,7 @@ def test_an_exported_student_finds_the_same_by_the_recipe_of_spans(
         (logits,) = session.run(None, {n.name: values[n.name] for n in session.get_inputs()})
         return logits[0, len(before) : len(before) + len(ids)]
 
-    texts = [row.text for row in examples(20, seed=3)] + ["", "please song 😀, " * ROOM]
+    texts = [row.text for row in examples(20, seed=3)] + [GLUED, "", "please song 😀, " * ROOM]
     for text, found in zip(texts, tagger.predict(texts), strict=True):
         encoding = tokenizer.encode(text, add_special_tokens=False)
         parts = windows(len(encoding.ids), ROOM)

@@ -1,4 +1,4 @@
-// Label texts with a student folder in transformers.js: node transformers_js.mjs MODULES FOLDER DTYPE TEXT...
+// Tell the tokens and the labels of texts with a student folder in transformers.js: node transformers_js.mjs MODULES FOLDER DTYPE TEXT...
 import {createRequire} from "node:module";
 import {basename, dirname, join} from "node:path";
 import {pathToFileURL} from "node:url";
@@ -9,5 +9,6 @@ const {env, pipeline} = await import(pathToFileURL(found).href);
 env.allowRemoteModels = false;
 env.localModelPath = dirname(folder) + "/";
 const classify = await pipeline("text-classification", basename(folder), {dtype, device: "cpu"});
+console.log(JSON.stringify(texts.map(text => classify.tokenizer.encode(text))));
 const answers = await classify(texts);
 console.log(JSON.stringify(answers.map(answer => answer.label)));
