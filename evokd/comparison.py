@@ -36,10 +36,13 @@ def compared(
         results: arm -> what its cells came to, in the order of their seeds.
     """
     first, *others = results
-    found = differences({arm: [np.array(c["counts"]) for c in of] for arm, of in results.items()})
+    counted = {arm: [np.array(c["counts"]) for c in of] for arm, of in results.items()}
+    found = differences(counted)
     sample = results[first][0]
     arms = {arm: _arm(of) for arm, of in results.items()}
     measure = MEASURES[sample["measure"]]
+    one, other = asked({arm: of["mean"] for arm, of in arms.items()})
+    pair = found if one == first else differences({arm: counted[arm] for arm in (one, other)})
     return {
         "on": "test" if sample["on"] == "test" else "gold dev",
         "texts": len(sample["counts"]),
@@ -58,28 +61,51 @@ def compared(
             }
             for other in others
         },
-        "says": verdict(first, found, measure) + _doubt(arms[first], first),
+        "says": sentence(one, other, pair[other], measure)
+        + _best(one, other, of=len(others))
+        + _doubt(arms[one], one),
         "method": METHOD if len(results[first]) > 1 else METHOD + ALONE,
         "warnings": _warnings(arms, first),
     }
 
 
-def verdict(first: str, found: Mapping[str, Difference], measure: str) -> str:
-    """Return the one sentence: about the arm without feedback, where it is."""
-    other = WITHOUT if WITHOUT in found else next(iter(found))
-    return sentence(first, other, found[other], measure)
+def asked(means: Mapping[str, float]) -> tuple[str, str]:
+    """Return the arms that the one sentence is about, the second being what the first is set to.
+
+    An arm with feedback and the one without, in whatever order they were given: the first arm, or
+    one of FEEDBACK. Where they are not both there, the first arm and the best of the others.
+
+    Args:
+        means: arm -> mean score, in the order in which they were given.
+    """
+    first, *others = means
+    fed = [arm for arm in (first, *FEEDBACK) if arm in FEEDBACK and arm in means]
+    if fed and WITHOUT in means:
+        return fed[0], WITHOUT
+    return first, max(others, key=means.__getitem__)
 
 
 def sentence(first: str, other: str, found: Difference, measure: str) -> str:
     """Say whether feedback paid, where it is what differs; else whether the first arm did."""
-    what = "feedback" if first in FEEDBACK and other == WITHOUT else first
+    what = "feedback" if _feedback(first, other) else first
     gap = f"{abs(100 * found.diff):.1f} points of {measure}"
     than = "more" if found.diff >= 0 else "less"
-    bounds = f"interval {_points(found.low)} to {_points(found.high)}"
+    of, alone = (" over the texts", " from one run an arm") if found.seeds < 2 else ("", "")
+    bounds = f"interval{of} {_points(found.low)} to {_points(found.high)}"
     says = f"{first} has {gap} {than} than {other} ({bounds})"
     if found.verdict == "cannot be told":
-        return f"whether {what} paid cannot be told: {says}"
+        return f"whether {what} paid cannot be told{alone}: {says}"
     return f"{what} {found.verdict}: {says}"
+
+
+def _feedback(one: str, other: str) -> bool:
+    """Say whether feedback is what two arms differ in."""
+    return one in FEEDBACK and other == WITHOUT
+
+
+def _best(one: str, other: str, *, of: int) -> str:
+    """Say why the other arm is the one that is named, where there are several."""
+    return f"; {other} is the best of the others" if of > 1 and not _feedback(one, other) else ""
 
 
 def whole_curve(cell: Mapping[str, Any]) -> list[list[float]]:
@@ -131,7 +157,10 @@ def write_page(path: Path, task: Task, record: Mapping[str, Any]) -> None:
     """Write the page of a comparison, one file that asks for nothing else."""
     drawn, bands = pictured(record)
     page = environment().get_template("compare.html.j2")
-    html = page.render(task=task, record=record, chart=drawn, bands=bands, version=__version__)
+    one_run = all(of["seeds"] < 2 for of in record["arms"].values())
+    html = page.render(
+        task=task, record=record, chart=drawn, bands=bands, one_run=one_run, version=__version__
+    )
     aside = path.with_suffix(".part")
     aside.write_text(html, encoding="utf-8", errors="backslashreplace")
     os.replace(aside, path)
@@ -175,11 +204,11 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
                 f"in {of['doubted']} of {of['seeds']} runs of {arm} the teacher hardly knew the"
                 " labels: its student is that of seeds and definitions there, whatever the arm"
             )
-    if first in FEEDBACK and (unfed := arms[first]["unfed"]):
-        made.append(
-            f"the budget ended before {first} had any feedback in {unfed} of"
-            f" {arms[first]['seeds']} runs: raise it"
-        )
+        if arm in FEEDBACK and of["unfed"]:
+            made.append(
+                f"the budget ended before {arm} had any feedback in {of['unfed']} of"
+                f" {of['seeds']} runs: raise it"
+            )
     return made
 
 

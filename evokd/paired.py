@@ -41,7 +41,8 @@ class Difference:
     Attributes:
         diff: difference of the mean scores.
         low, high: the 95 % interval.
-        seeds: seeds that both ways have; with one, the interval speaks of the texts alone.
+        seeds: seeds that both ways have; with one, the interval speaks of the texts alone, and
+            what the chance between runs may do is not in it.
     """
 
     diff: float
@@ -51,7 +52,9 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be said: nothing, when the interval contains zero."""
+        """What may be said: nothing of one run, nor when the interval contains zero."""
+        if self.seeds < 2:
+            return "cannot be told"
         if self.low > 0:
             return "paid"
         return "did not pay" if self.high < 0 else "cannot be told"

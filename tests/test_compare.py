@@ -16,7 +16,7 @@ from fakes import LABELS, FakeLearner, ScriptedTeacher, Stopped, texts_of
 
 from evokd.cli.compare import _show
 from evokd.compare import Contest, cell_task, compare
-from evokd.comparison import averaged, compared, reached, sentence, verdict, whole_curve
+from evokd.comparison import asked, averaged, compared, reached, sentence, whole_curve, write_page
 from evokd.errors import InputError, TeacherError
 from evokd.ledger import reading
 from evokd.paired import Difference
@@ -360,10 +360,98 @@ def test_feedback_is_what_paid_only_where_nothing_else_differs(
     found = Difference(0.02, 0.01, 0.03, 5)
     says = f"{what} paid: {first} has 2.0 points of accuracy more than {other} "
     assert sentence(first, other, found, "accuracy").startswith(says)
-    assert verdict(first, {other: found}, "accuracy").startswith(says)
+    assert asked({first: 0.5, other: 0.4}) == (first, other)
     doubtful = Difference(0.02, -0.01, 0.03, 5)
     says = f"whether {what} paid cannot be told: {first} has "
     assert sentence(first, other, doubtful, "accuracy").startswith(says)
+
+
+def test_one_run_an_arm_tells_nothing_and_says_why() -> None:
+    found = Difference(0.02, 0.01, 0.03, 1)
+    assert sentence("evokd", "static", found, "accuracy") == (
+        "whether feedback paid cannot be told from one run an arm: evokd has 2.0 points of accuracy"
+        " more than static (interval over the texts +1.0 to +3.0)"
+    )
+    alone = compared(made_up({"evokd": [0.9], "static": [0.1]}), tokens=99, shots=None)
+    pair = alone["differences"]["evokd-static"]
+    assert pair["verdict"] == "cannot be told"
+    assert pair["low"] > 0.5, "the figures stay"
+    assert alone["says"].startswith("whether feedback paid cannot be told from one run an arm: ")
+    twice = compared(made_up({"evokd": [0.9] * 2, "static": [0.1] * 2}), tokens=99, shots=None)
+    assert twice["says"].startswith("feedback paid: ")
+
+
+def test_the_interval_of_one_run_is_named_for_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for runs in (1, 2):
+        record = compared(
+            made_up({"evokd": [0.9] * runs, "static": [0.6] * runs}), tokens=99, shots=None
+        )
+        write_page(tmp_path / "page.html", make_task(tmp_path / "task"), record)
+        _show(record, tmp_path)
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        shown.append(("over texts" in capsys.readouterr().out, "<br>over the texts" in page))
+    assert shown == [(True, True), (False, False)]
+
+
+def made_up(arms: dict[str, list[float]], **more: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return cells of 100 texts with these scores, an arm's in the order of the seeds."""
+    return {
+        arm: [
+            {"on": "test", "measure": "accuracy", "score": score, "tokens": 9, "kept": 3,
+             "counts": [[2 * (n < 100 * score), 2] for n in range(100)],
+             "curve": [[0, 0.1]], "rounds": 1, **more}
+            for score in scores
+        ]
+        for arm, scores in arms.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arms", "says"),
+    [
+        (("evokd", "static"), "feedback paid: evokd has 40.0 points of accuracy more than static"),
+        (("static", "evokd"), "feedback paid: evokd has 40.0 points of accuracy more than static"),
+        (("eda", "static", "evokd"), "feedback paid: evokd has 40.0 points of accuracy more than"),
+        (("eda", "static", "pgkd"), "feedback did not pay: pgkd has 20.0 points of accuracy less"),
+        (
+            ("pgkd", "evokd", "static"),
+            "feedback did not pay: pgkd has 20.0 points of accuracy less",
+        ),
+        (("static", "pgkd", "evokd"), "feedback paid: evokd has 40.0 points of accuracy more than"),
+        (("evokd", "eda", "zerogen"), "evokd did not pay: evokd has 10.0 points of accuracy less"),
+        (("static", "eda"), "static paid: static has 10.0 points of accuracy more than eda"),
+    ],
+)
+def test_the_sentence_is_on_feedback_in_any_order_else_on_the_best_of_the_others(
+    arms: tuple[str, ...], says: str
+) -> None:
+    scores = {"evokd": 0.8, "static": 0.4, "pgkd": 0.2, "eda": 0.3, "zerogen": 0.9}
+    record = compared(
+        made_up({arm: [scores[arm]] * 3 for arm in arms}), tokens=99, shots=None
+    )  # fmt: skip
+    assert record["says"].startswith(says)
+    assert record["says"].endswith("; zerogen is the best of the others") == ("zerogen" in arms)
+    assert {*record["differences"]} == {f"{arms[0]}-{other}" for other in arms[1:]}
+
+
+def test_the_sentence_has_the_figures_of_the_pair_that_it_is_about() -> None:
+    shown = {"evokd": [0.9, 0.7, 0.8], "static": [0.5, 0.6, 0.5], "eda": [0.4, 0.4, 0.2]}
+    orders = (("evokd", "static", "eda"), ("static", "evokd", "eda"), ("eda", "static", "evokd"))
+    said = {
+        compared(made_up({arm: shown[arm] for arm in order}), tokens=99, shots=None)["says"]
+        for order in orders
+    }
+    assert len(said) == 1
+
+
+def test_feedback_that_never_had_its_turn_is_told_wherever_it_stands() -> None:
+    cells = made_up({"static": [0.5] * 2, "evokd": [0.5] * 2}, rounds=0)
+    assert compared(cells, tokens=99, shots=None)["warnings"] == [
+        "the budget ended before evokd had any feedback in 2 of 2 runs: raise it"
+    ]
 
 
 def test_the_table_fits_a_terminal(

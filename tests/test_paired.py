@@ -64,6 +64,12 @@ def test_one_run_is_resampled_over_its_texts() -> None:
     assert alone.std() == pytest.approx((0.7 * 0.3 / 50) ** 0.5, rel=0.15)
 
 
+def test_one_run_tells_nothing_however_clear_its_texts_are() -> None:
+    found = differences({"a": [run(1, 0.9)], "b": [run(1, 0.3)]})["b"]
+    assert found.low > 0.3, "the interval over the texts stays"
+    assert found.verdict == "cannot be told"
+
+
 def flat(score: float, texts: int = 1000) -> Counts:
     """A run whose every text has the same score, so that texts add no chance."""
     return np.tile((2 * score, 2.0), (texts, 1))

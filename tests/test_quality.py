@@ -174,7 +174,11 @@ def test_the_table_has_what_the_issue_names(cells: Cells) -> None:
     static = table["arms"]["static"]["mean"]
     assert gap["error_removed"] == pytest.approx(gap["diff"] / (0.97 - static))
     assert gap["tokens_share"] <= 0.25
-    assert table["differences"]["evokd-pgkd"]["seeds"] == 1  # the seeds that both have
+    one = table["differences"]["evokd-pgkd"]
+    assert one["seeds"] == 1  # the seeds that both have
+    assert one["low"] > 0
+    assert one["verdict"] == "cannot be told"
+    assert in_words(stored["tasks"]).count(") over the texts |") == 1
 
 
 def test_a_pool_counts_the_labelled_texts_to_a_share_of_full_data(tmp_path: Path) -> None:

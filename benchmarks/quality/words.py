@@ -38,6 +38,8 @@ def _row(arm: str, of: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     share = f"{100 * of['full_share']:.1f} %" if of["full_share"] else ""
     seen, unseen = (_figure(groups.get(name)) for name in ("seen", "unseen"))
     told = f"{gap['diff']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
+    if gap and gap["seeds"] < 2:  # nothing is known of the chance between runs
+        told += " over the texts"
     removed = gap["error_removed"] if gap else None
     if arm in BASES and told:
         told = f"{BASES[arm]}: {told}"

@@ -41,8 +41,10 @@ def compare(
 
     Each arm with each seed is a run of its own, up to the final student, scored on your **test**
     texts; where there are none on dev, which then decides nothing. The first arm gets a bootstrap
-    interval of its difference to each other arm, paired over the seeds. `compare.html` is the
-    picture, `compare.json` the record.
+    interval of its difference to each other arm, paired over the seeds; one run an arm can tell
+    nothing. The sentence is on feedback where an arm with it and `static` are both there, else on
+    the first arm against the best of the others. `compare.html` is the picture, `compare.json` the
+    record.
 
         evokd compare my/task.yaml --arms evokd,static --seeds 5 --budget-tokens 200000
 
@@ -90,7 +92,8 @@ def _table(record: Mapping[str, Any]) -> Table:
     what = f"{record['measure']} on {record['texts']} {record['on']} texts, in %"
     table = Table(title=f"{what}; runs an arm: {runs}", box=box.SIMPLE)
     table.add_column("arm", no_wrap=True)
-    for column in ("mean", "std", "tokens", "kept", f"{first}\nless it", "interval"):
+    interval = "interval" if runs > 1 else "interval\nover texts"
+    for column in ("mean", "std", "tokens", "kept", f"{first}\nless it", interval):
         table.add_column(column, justify="right", no_wrap=True)
     for arm, of in record["arms"].items():
         pair = record["differences"].get(f"{first}-{arm}")
