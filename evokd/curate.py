@@ -5,6 +5,7 @@ Compares texts only; whether the labels of a text agree is the loop's business.
 
 from __future__ import annotations
 
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Known:
         """
         grams, signature = _sketch(text)
         candidates = self._bands.query(signature)
-        near = {number for number in candidates if _near(grams, self._grams[number])}
+        near = {number for number in candidates if is_near(grams, self._grams[number])}
         near.update(self._equal.get(normalise(text), ()))
         sources = [self._sources[number] for number in sorted(near)]
         return min(sources, key=_rank, default=None)
@@ -119,8 +120,8 @@ def curate(texts: Sequence[str], known: Known) -> Curated:
 
 
 def _reason(text: str, indexes: Sequence[Known]) -> str:
-    if not any(character.isalpha() for character in text):
-        return "empty"
+    if not any(c.isalnum() or not c.isascii() for c in normalise(text)):
+        return "empty"  # an emoji is a text, "***" is none
     for index in indexes:
         source = index.match(text)
         if source in GOLD:
@@ -134,10 +135,24 @@ def _rank(source: str) -> int:
     return GOLD.index(source) if source in GOLD else len(GOLD)
 
 
-def _near(one: frozenset[str], other: frozenset[str]) -> bool:
+def is_near(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Say by the 3-grams of two texts whether these nearly equal each other.
+
+    Two with other signs do not, however long they are: one is on C++ and one on C#, or they end
+    with 👍 and 👎. A sign that only one of them has is no such matter, nor is another currency.
+    """
     # Sets of unlike size cannot be near; asking that first halves the time of curation.
     smaller, larger = sorted((len(one), len(other)))
-    return smaller / larger >= NEAR and jaccard(one, other) >= NEAR
+    if smaller / larger < NEAR or jaccard(one, other) < NEAR:
+        return False
+    signs, others = _signs(one), _signs(other)
+    return signs <= others or others <= signs
+
+
+def _signs(grams: frozenset[str]) -> set[str]:
+    """Return the signs among a text's words; each has a blank before and behind it."""
+    lone = {gram[1] for gram in grams if gram[::2] == "  "}
+    return {c for c in lone if not c.isalnum() and unicodedata.category(c) != "Sc"}
 
 
 @lru_cache(maxsize=65_536)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+_SIGNS = frozenset(("Sc", "Sm", "So"))  # of money, of sums, and pictures
+_MORE_SIGNS = frozenset("#%&*/@\\^")  # which Unicode calls punctuation, or modifiers
+_TYPED = str.maketrans("\u2212\u2044", "-/")  # a minus and the line of a fraction
+_UNSEEN = re.compile("[\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +48,45 @@ def is_unicode(text: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """Return the form of texts that are one to a reader: NFKC, case-folded, no mark at the end.
+    """Return the form of texts that are one to every reader: one case, no mark at the end.
 
-    Other marks stay, for "C++" is not "C#".
+    For the user's own labelled texts, of which none should be refused or left out in error. So all
+    other marks stay, also where nothing else stands ("!!" is not "?").
     """
-    line = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    line = " ".join(_caseless(text).split())
     return line.rstrip(".!?… ") or line
 
 
 def normalise(text: str) -> str:
-    """Return the form in which texts are compared: NFKC, case-folded, words and digits only."""
-    return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
+    """Return the form in which texts are curated: words, digits and signs, with blanks between.
+
+    For telling which texts are worth keeping: case, spacing, punctuation and forms of the same
+    letter make no difference. Combining marks are a part of their word, for in many scripts they
+    are its vowels; signs that are no punctuation stay, for "C++" is not "C#".
+    """
+    return " ".join(_words(_caseless(text)))
+
+
+def _caseless(text: str) -> str:
+    """Return Unicode's NFKC_Casefold, nearly: joiners and variants of one sign are left out."""
+    made = unicodedata.normalize("NFD", _UNSEEN.sub("", text))
+    for _ in range(2):  # folding the case may leave what can be composed, and folded again
+        made = unicodedata.normalize("NFKC", made.casefold())
+    return made.translate(_TYPED)
+
+
+def _words(text: str) -> Iterator[str]:
+    word = ""
+    for character in f"{text} ":
+        kind = "" if character.isalnum() else unicodedata.category(character)
+        if not kind or (word and kind[0] == "M"):
+            word += character
+            continue
+        if word:
+            yield word
+        word = ""
+        if kind in _SIGNS or character in _MORE_SIGNS:
+            yield character
 
 
 def trigrams(text: str) -> frozenset[str]:

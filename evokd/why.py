@@ -13,8 +13,8 @@ from typing import Any
 
 from evokd.arms.edits import edits
 from evokd.calls import read_reply, refused
-from evokd.curate import NEAR
-from evokd.examples import Example, jaccard, normalise, text_id, trigrams
+from evokd.curate import is_near
+from evokd.examples import Example, normalise, text_id, trigrams
 from evokd.feedback import Group
 from evokd.kinds import kind_of
 from evokd.labelling import distribution
@@ -266,7 +266,7 @@ def _twin(record: Record, row: Row) -> str:
     gold = (*record.data.test, *record.data.dev, *record.data.seed)
     words, grams = normalise(row.example.text), trigrams(row.example.text)
     for like in (*gold, *earlier):
-        if normalise(like.text) == words or jaccard(trigrams(like.text), grams) >= NEAR:
+        if normalise(like.text) == words or is_near(trigrams(like.text), grams):
             return f"{row.reason}: {like.id} {quote(like.text)}"
     return row.reason or ""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evokd.curate import NEAR, Known, check_apart, curate
+from evokd.curate import NEAR, Known, check_apart, curate, is_near
 from evokd.errors import InputError
 from evokd.examples import Example, jaccard, normalise, trigrams
 from evokd.task import TaskData
@@ -99,7 +99,7 @@ def test_reasons() -> None:
         "play some jazz in the kitchens",
         "wake me up at ten tomorrow morning",
         "will it rain in paris this weekends",
-        "123 ...",
+        "*** ...",
         "",
         "add this song to my list",
         "add this song to my list.",
@@ -139,7 +139,45 @@ def test_curate_leaves_the_index_as_it_was() -> None:
 
 
 def test_texts_in_any_script_count_as_texts() -> None:
-    assert curate(["早上好", "שלום", "नमस्ते"], Known()).reasons == ("", "", "")
+    texts = ["早上好", "שלום", "नमस्ते", "👍", "😡😡😡", "42", "10/10"]
+    assert curate(texts, Known()).kept == tuple(range(len(texts)))
+    marks = ["", " ", "?!…", "。「」", "- – —", "===", "$$$", "\u0301"]
+    assert set(curate(marks, Known()).reasons) == {"empty"}
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("मुझे दिन के बारे में बताओ", "मुझे दान के बारे में बताओ"),
+        ("ฉันอยากได้ข้าว", "ฉันอยากได้ข่าว"),
+        ("படி", "படு"),
+        ("How do I sort a list in C++?", "How do I sort a list in C#?"),
+        ("what is 5 + 3", "what is 5 - 3"),
+        (
+            "a really great movie for all of the family 👍",
+            "A really great movie for all of the family 👎",
+        ),
+    ],
+)
+def test_one_vowel_or_sign_makes_another_text(text: str, other: str) -> None:
+    assert curate([text, other, f"{text}!", other.upper()], known((other, "test"))).reasons == (
+        "",
+        "leak: test",
+        "duplicate",
+        "leak: test",
+    )
+
+
+@given(sentences, st.sampled_from("👍👎+#"), st.sampled_from("👍👎+#"))
+def test_texts_with_other_signs_are_not_near(text: str, one: str, other: str) -> None:
+    (reason,) = curate([f"{text} {one}"], known((f"{text} {other}", "seed"))).reasons
+    assert reason == ("duplicate" if one == other else "")
+
+
+def test_a_sign_or_a_currency_alone_makes_no_other_text() -> None:
+    text = "how long does it take until a transfer of £20 arrives"
+    for other in (text.replace("£", "$"), f"{text} 🙏"):
+        assert is_near(trigrams(text), trigrams(other))
 
 
 def test_five_hundred_texts_against_five_hundred_take_seconds_at_most() -> None:

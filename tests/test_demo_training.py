@@ -17,7 +17,7 @@ from evokd import prompts
 from evokd.answers import Span
 from evokd.demo.training import corpus, noise, tagged, train
 from evokd.demo.training.corpus import held_out, near_any
-from evokd.examples import jaccard, normalise, trigrams
+from evokd.examples import jaccard, trigrams
 
 
 def test_halves_are_stable_and_of_like_size() -> None:
@@ -29,7 +29,7 @@ def test_halves_are_stable_and_of_like_size() -> None:
 
 @given(st.text(max_size=30))
 def test_a_half_looks_at_what_is_compared(text: str) -> None:
-    assert corpus.half(text) == corpus.half(normalise(text)) == corpus.half(f" {text}!")
+    assert corpus.half(text) == corpus.half(corpus.plain(text)) == corpus.half(f" {text}!")
 
 
 def test_one_label_in_five_is_held_out() -> None:
@@ -122,21 +122,21 @@ def test_what_is_guarded_or_double_is_not_read(tmp_path: Path) -> None:
 spoken = st.one_of(
     st.text(max_size=40),
     st.lists(st.sampled_from([*WORDS.split(), "7", "Monday", "?!"])).map(" ".join),
-).filter(normalise)
+).filter(corpus.plain)
 
 
 @given(spoken, st.randoms(use_true_random=False), st.booleans())
 def test_noise_leaves_something_to_read(text: str, rng: random.Random, strong: bool) -> None:
-    assert normalise(noise.disturb(text, rng, strong=strong))
-    assert normalise(noise.vary(text, rng))
-    assert all(normalise(noise.typo(word, rng)) for word in text.split() if normalise(word))
+    assert corpus.plain(noise.disturb(text, rng, strong=strong))
+    assert corpus.plain(noise.vary(text, rng))
+    assert all(corpus.plain(noise.typo(word, rng)) for word in text.split() if corpus.plain(word))
 
 
 @given(spoken, st.sampled_from(prompts.STYLES), st.randoms(use_true_random=False))
 def test_a_style_is_one_of_the_products(text: str, style: str, rng: random.Random) -> None:
     assert noise.style_of(text) in prompts.STYLES
     made = noise.styled(text, style, rng)
-    assert made == "" or normalise(made)
+    assert made == "" or corpus.plain(made)
     assert noise.styled(text, noise.style_of(text), rng) == text
 
 
@@ -236,7 +236,7 @@ def test_guarded_and_double_texts_with_entities_are_not_read(tmp_path: Path) -> 
     (tmp_path / "wnut17" / "test.jsonl").write_text(json.dumps(guarded) + "\n")
     kept, removed = tagged.read_tagged(tmp_path)
     assert [(row.source, row.types) for row in kept] == [(s, {"x"}) for s in tagged.SETS]
-    assert {normalise(row.text) for row in kept} == {"fly me to rome"}
+    assert {corpus.plain(row.text) for row in kept} == {"fly me to rome"}
     assert removed == 6
 
 

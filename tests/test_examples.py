@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import unicodedata
 
 import pytest
 from hypothesis import example, given
@@ -25,10 +27,48 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
         ("Straße", "STRASSE"),
         ("what's_up", "what s up"),
         ("?! …", ""),
+        ("5−3", "5 - 3"),
+        ("C++", " c + + "),
+        ("½", "1/2"),
+        ("cafe\u0301", "CAFÉ"),
+        ("ｶﾞｽ", "ガス"),
+        ("❤\ufe0f", "❤"),
+        ("👍🏽!", "👍"),
+        ("می\u200cخواهم", "می خواهم"),
+        ("what´s", "what's"),
     ],
 )
 def test_what_counts_as_the_same_text(text: str, same: str) -> None:
     assert normalise(text) == normalise(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("दिन", "दान"),
+        ("ข้าว", "ข่าว"),
+        ("படி", "படு"),
+        ("C++", "C#"),
+        ("C#", "C"),
+        ("5 + 3", "5 - 3"),
+        ("6 * 3", "6 / 3"),
+        ("👍", "👎"),
+        ("$5", "€5"),
+    ],
+)
+def test_what_makes_two_texts(text: str, other: str) -> None:
+    assert normalise(text) != normalise(other)
+
+
+@given(st.text(st.sampled_from("abC9_ \t\n'!?,.:;-()")) | st.text(st.sampled_from("éßشд東 「。")))
+def test_words_with_punctuation_are_compared_by_the_words_alone(text: str) -> None:
+    assert normalise(text).split() == re.findall(r"[^\W_]+", text.casefold())
+
+
+@given(st.text(st.sampled_from("कदनिाुेंขา้่ีபடிு்שָרّ")))
+def test_no_vowel_is_lost(letters: str) -> None:
+    word = f"क{letters}"
+    assert normalise(f"({word}) !") == unicodedata.normalize("NFKC", word)
 
 
 @given(texts, texts)

@@ -23,10 +23,9 @@ from jinja2 import Environment, StrictUndefined
 
 from evokd import prompts
 from evokd.demo import TEACHERS
-from evokd.demo.training.corpus import TRAINED, held_out, read_rows, resource
+from evokd.demo.training.corpus import TRAINED, held_out, plain, read_rows, resource
 from evokd.demo.training.model import SHAPES, TinyLlama
 from evokd.demo.training.tagged import read_tagged
-from evokd.examples import normalise
 
 
 def main() -> None:
@@ -76,9 +75,9 @@ def is_taught(source: str, label: str) -> bool:
 
 
 def hashes(texts: Iterable[str]) -> bytes:
-    """Return the sorted 4-byte hashes of the normalised texts, little-endian."""
+    """Return the sorted 4-byte hashes of the plain texts, little-endian."""
     digests = {
-        int.from_bytes(hashlib.blake2b(normalise(t).encode(), digest_size=4).digest(), "little")
+        int.from_bytes(hashlib.blake2b(plain(t).encode(), digest_size=4).digest(), "little")
         for t in texts
     }
     packed = array("I", sorted(digests))

@@ -21,11 +21,10 @@ from typing import Any
 from evokd import prompts
 from evokd.curate import Known, curate
 from evokd.demo.training.conversations import MAKERS
-from evokd.demo.training.corpus import Label, Row, fine_labels, read_rows, resource
+from evokd.demo.training.corpus import Label, Row, fine_labels, plain, read_rows, resource
 from evokd.demo.training.drawing import Corpus
 from evokd.demo.training.fitness_kinds import applies_figures, entity_figures
 from evokd.demo.training.tagged import read_tagged
-from evokd.examples import normalise
 from evokd.feedback import SHOW_WRONG
 from evokd.labelling import distribution
 from evokd.prompts import STYLES
@@ -79,7 +78,7 @@ def main() -> None:
 
 def measure(teacher: Teacher, rows: Sequence[Row], tasks: int) -> dict[str, Any]:
     """Return the figures of each group of labels, and the speed of writing and scoring."""
-    taught = {normalise(row.text) for row in rows if row.half == "A"}
+    taught = {plain(row.text) for row in rows if row.half == "A"}
     seen = fine_labels(rows, part="B", unseen=False)
     unseen = fine_labels(rows, part="B", unseen=True)
     groups = {
@@ -167,7 +166,7 @@ def writing_figures(teacher: Teacher, drawn: Sequence[Drawn], taught: set[str]) 
         "parseable_hard_easy": pairs,
         "written_texts": len(texts),
         "duplicates": len(dropped) / max(1, len(texts)),
-        "verbatim_repeats": sum(normalise(t) in taught for t in texts) / max(1, len(texts)),
+        "verbatim_repeats": sum(plain(t) in taught for t in texts) / max(1, len(texts)),
         "tokens_per_second": sum(r.tokens_out for r in replies) / seconds,
     }
 

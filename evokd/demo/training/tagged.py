@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from evokd.answers import Span
-from evokd.demo.training.corpus import guarded_texts, half, near_any, resource
+from evokd.demo.training.corpus import guarded_texts, half, near_any, plain, resource
 from evokd.demo.training.noise import CLOSINGS, OPENINGS, typo, vary
-from evokd.examples import normalise
 
 SETS = ("snips_raw", "wnut17", "wikigold")
 MOST_WORDS = 45
@@ -79,9 +78,9 @@ def read_tagged(data: Path) -> tuple[list[Tagged], int]:
             rows.append(Tagged(source, pieces, half(made.text)))
     close = near_any([row.text for row in rows], list(guarded_texts(data)))
     kept = {
-        (row.source, normalise(row.text)): row
+        (row.source, plain(row.text)): row
         for row, bad in zip(rows, close, strict=True)
-        if not bad and normalise(row.text) and len(row.text.split()) <= MOST_WORDS
+        if not bad and plain(row.text) and len(row.text.split()) <= MOST_WORDS
     }
     return list(kept.values()), len(rows) - len(kept)
 
