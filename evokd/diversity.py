@@ -10,6 +10,7 @@ from math import exp, log
 import numpy as np
 
 from evokd.examples import jaccard, normalise, trigrams
+from evokd.pieces import words
 
 MOST = 200  # texts that are compared with each other; more are a sample
 WORDS = 4  # longest runs of words that BLEU compares
@@ -20,22 +21,23 @@ def diversity(texts: Sequence[str], *, seed: int) -> dict[str, float]:
     """Return figures of some texts, each in [0, 1]; nothing of fewer than two.
 
     `distinct_1` and `distinct_2` are the shares of different words and pairs of words (Li et al.
-    2016; higher is more varied; both fall as texts are added). `self_bleu` is how much a text
-    repeats the words of the others (see below), `nearest` the mean similarity of a text to the
-    text most like it, as Jaccard of 3-grams of letters: of these two lower is more varied. They
-    compare a sample of MOST texts.
+    2016; higher is more varied; both fall as texts are added; there may be no pairs). `self_bleu`
+    is how much a text repeats the words of the others (see below), `nearest` the mean similarity of
+    a text to the text most like it, as Jaccard of 3-grams of letters: of these two lower is more
+    varied. They compare a sample of MOST texts. Words are those of `evokd.pieces.words`.
     """
     if len(texts) < 2:
         return {}
-    words = [normalise(text).split() for text in texts]
-    pairs = [pair for some in words for pair in pairwise(some)]
-    every = [word for some in words for word in some]
+    said = [_words(text) for text in texts]
+    pairs = [pair for some in said for pair in pairwise(some)]
+    every = [word for some in said for word in some]
     chosen = sorted(np.random.default_rng(seed).permutation(len(texts))[:MOST])
+    distinct_2 = {"distinct_2": len(set(pairs)) / len(pairs)} if pairs else {}
     return {
         "distinct_1": len(set(every)) / max(1, len(every)),
-        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
+        **distinct_2,
         # A text without any word counts as one word of its own.
-        "self_bleu": self_bleu([words[i] or [texts[i]] for i in chosen]),
+        "self_bleu": self_bleu([said[i] or [texts[i]] for i in chosen]),
         "nearest": _nearest([trigrams(texts[i]) for i in chosen]),
     }
 
@@ -63,6 +65,12 @@ def self_bleu(texts: Sequence[Sequence[str]]) -> float:
     lengths = [len(words) for words in texts]
     scores = [exp(sum(own) / len(own) + _too_short(lengths, at)) for at, own in enumerate(logs)]
     return sum(scores) / len(scores)
+
+
+def _words(text: str) -> list[str]:
+    """Return a text's words without its signs, in one case."""
+    every = [word for run in normalise(text).split() for word in words(run)]
+    return [word for word in every if word[0].isalnum()]
 
 
 def _runs(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from math import exp, log
@@ -59,6 +60,30 @@ def test_diversity_falls_with_repetition() -> None:
 def test_texts_without_words_are_compared_as_they_are() -> None:
     assert diversity(["!!!", "!!!"], seed=0)["self_bleu"] == pytest.approx(1)
     assert diversity(["!!!", "???"], seed=0)["self_bleu"] < 0.2
+
+
+def test_words_are_told_in_any_script() -> None:
+    chinese = diversity(["打开客厅的灯", "打开卧室的灯"], seed=0)
+    assert chinese["distinct_1"] == pytest.approx(8 / 12)
+    assert chinese["distinct_2"] == pytest.approx(8 / 10)
+    other = diversity(["打开客厅的灯", "明天会下雨吗"], seed=0)
+    assert other["self_bleu"] < chinese["self_bleu"] < 1
+    hindi = diversity(["दिन के बारे में", "दान के बारे में"], seed=0)
+    assert (hindi["distinct_1"], hindi["distinct_2"]) == (5 / 8, 4 / 6)
+    korean = diversity(["내일 서울에서", "내일 서울까지"], seed=0)
+    assert korean["distinct_1"] == 3 / 4  # of words, which have blanks between them
+
+
+@given(st.lists(st.text(st.sampled_from("ab9é ,.!'+$-👍")), min_size=2, max_size=5))
+@example(["yes", "no"])
+def test_there_are_no_pairs_in_texts_of_one_word(texts: list[str]) -> None:
+    words = [re.findall(r"[^\W_]+", text) for text in texts]
+    figures = diversity(texts, seed=0)
+    assert figures["distinct_1"] == len({w for some in words for w in some}) / max(
+        1, sum(map(len, words))
+    )
+    assert ("distinct_2" in figures) == any(len(some) > 1 for some in words)
+    assert figures.keys() - {"distinct_2"} == {"distinct_1", "self_bleu", "nearest"}
 
 
 def test_of_many_texts_a_sample_is_compared() -> None:

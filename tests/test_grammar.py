@@ -142,6 +142,41 @@ def test_entities_are_copied_from_the_text(
     assert parse_entities(Written(json.dumps([item]), "stop", 0, 0, 0), text, ["a", 'b"c']).spans
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("내일 서울에서 부산까지 가는 기차", "부산"),
+        ("ｶﾞｽを止めて", "ｶﾞｽ"),
+        ("𠮷野家まで", "𠮷野家"),
+    ],
+)
+def test_a_name_with_a_particle_behind_it_can_be_copied(
+    speller: Speller, text: str, words: str
+) -> None:
+    said = json.dumps([{"text": words, "type": "a"}], ensure_ascii=False)
+    assert speller.follows(grammar.spans_of(text, ["a"], 3), said)
+    [span] = parse_entities(Written(said, "stop", 0, 0, 0), text, ["a"]).spans
+    assert text[span.start : span.end] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "nth", "at"),
+    [
+        ("May I come in May?", "May", 2, 14),
+        ("Paris, or Paris", "Paris", 2, 10),
+        ("去东京还是东京", "东京", 2, 5),
+        ("no " * 12 + "Rome", "no", 12, 33),
+    ],
+)
+def test_each_of_equal_words_can_be_meant(
+    speller: Speller, text: str, words: str, nth: int, at: int
+) -> None:
+    said = json.dumps([{"text": words, "type": "a", "nth": nth}], ensure_ascii=False)
+    assert speller.follows(grammar.spans_of(text, ["a"], 3), said)
+    [span] = parse_entities(Written(said, "stop", 0, 0, 0), text, ["a"]).spans
+    assert (span.start, text[span.start : span.end]) == (at, words)
+
+
 def test_a_model_copies_entities_from_the_text(teacher: LlamaCppTeacher) -> None:
     text = "play Blue by Joni at six 🎵"
     asked = [

@@ -123,6 +123,42 @@ def test_edits_make_no_word_of_two(parts: list[tuple[str, bool]], seed: int) -> 
     assert {*re.findall(r"\w+", new)} <= {*re.findall(r"\w+", written(cut)[0])}
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(st.sampled_from(["打开", "客厅的灯", "กี่ที่", "。", "wifi"]), min_size=1),
+    st.integers(0, 99),
+)
+def test_edits_put_no_blank_where_there_is_none(parts: list[str], seed: int) -> None:
+    text = "灯".join(["", *parts])
+    cut = chunks(text, "[]")
+    assert written(cut) == (text, [])
+    new, _ = written(edit(cut, cut, random.Random(seed)))
+    assert " " not in re.sub(r"wifi\W* wifi", "", new)
+
+
+def test_a_text_without_blanks_is_edited_in_many_ways() -> None:
+    cut = chunks("打开客厅的灯", "[]")
+    made = {written(edit(cut, cut, random.Random(seed)))[0] for seed in range(40)}
+    assert len(made) > 20
+    assert all({*text} <= {*"打开客厅的灯"} for text in made)
+
+
+# As these texts were edited before scripts without blanks were: runs are compared with others.
+@pytest.mark.parametrize(
+    ("text", "seed", "new"),
+    [
+        ("play some jazz, in the kitchen!", 0, "play some jazz, the kitchen!"),
+        ("play some jazz, in the kitchen!", 1, "the some jazz, in play kitchen!"),
+        ("play some jazz, in the kitchen!", 5, "play some kitchen! jazz, in the kitchen!"),
+        ("it's 7:30", 0, "it's"),
+        ("Yes", 0, "Yes Yes"),
+    ],
+)
+def test_edits_of_plain_words_stay(text: str, seed: int, new: str) -> None:
+    cut = chunks(text, "[]")
+    assert written(edit(cut, cut, random.Random(seed)))[0] == new
+
+
 def test_the_likest_texts_stand_last() -> None:
     known = [Example("play some jazz", "music"), Example("wake me", "alarm"),
              Example("play some jazz songs", "music")]  # fmt: skip

@@ -230,6 +230,7 @@ def test_refused_entities(items: list[Any], reason: str) -> None:
         ("cafe\u0301", "cafe", []),
         ("می\u200cخواهم", "می", []),
         ("กี่ที่", "กี่", [(0, 3)]),
+        ("서울에서 서울까지", "서울", [(0, 2), (5, 7)]),
     ],
 )
 def test_no_entity_is_a_part_of_a_word(text: str, words: str, places: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from evokd.answers import Span, names_in, read_spans, write_spans
 from evokd.arms.view import Proposal, Proposed, View
-from evokd.pieces import merge
+from evokd.pieces import UNSPACED, merge, words
 from evokd.seeds import derive
 from evokd.task import Task
 
@@ -24,7 +24,7 @@ TRIES = 4  # for a text that is new
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A word or a whole entity, with the white space before it."""
+    """A word, as `evokd.pieces.words` cuts them, or a whole entity; the white space before it."""
 
     words: str
     gap: str = " "
@@ -65,9 +65,9 @@ def edits(task: Task, scope: str, plan: Mapping[str, Any]) -> Iterator[Edit]:
     for n in range(planned["count"]):
         at = n % len(sources)
         alike = [p for p, given in zip(parts, names, strict=True) if given & names[at]]
-        words = [c for part in alike or parts[at : at + 1] for c in part if not c.label]
+        known = [c for part in alike or parts[at : at + 1] for c in part if not c.label]
         for _ in range(TRIES):
-            text, spans = written(edit(parts[at], words, rng))
+            text, spans = written(edit(parts[at], known, rng))
             if text not in seen:
                 seen.add(text)
                 seed, answer = sources[at]
@@ -81,7 +81,8 @@ def chunks(text: str, answer: str) -> list[Chunk]:
     made, at = [], 0
     for span in (*read_spans(answer), Span(len(text), len(text), "")):
         for match in re.finditer(r"(\s*)(\S+)", text[at : span.start]):
-            made.append(Chunk(match[2], match[1]))
+            first, *more = words(match[2])
+            made += [Chunk(first, match[1]), *(Chunk(word, "") for word in more)]
         if span.label:
             gap = re.search(r"\s*$", text[at : span.start])
             made.append(Chunk(text[span.start : span.end], gap[0] if gap else "", span.label))
@@ -100,11 +101,11 @@ def written(parts: Sequence[Chunk]) -> tuple[str, list[Span]]:
     return text, spans
 
 
-def edit(parts: Sequence[Chunk], words: Sequence[Chunk], rng: random.Random) -> list[Chunk]:
+def edit(parts: Sequence[Chunk], known: Sequence[Chunk], rng: random.Random) -> list[Chunk]:
     """Swap, leave out or put in a share of a text's words.
 
     Args:
-        words: what may be put in: words of texts with the same label.
+        known: what may be put in: words of texts with the same label.
     """
     made = list(parts)
     for _ in range(max(1, round(SHARE * len(made)))):
@@ -119,10 +120,17 @@ def edit(parts: Sequence[Chunk], words: Sequence[Chunk], rng: random.Random) -> 
         elif way == "leave out" and plain and len(made) > 1:
             left = made.pop(at := rng.choice(plain))
             _apart(made, at, left.gap)
-        elif words:
-            made.insert(at := rng.randint(0, len(made)), replace(rng.choice(words), gap=" "))
-            _apart(made, at + 1, " ")
+        elif known:
+            at, new = rng.randint(0, len(made)), rng.choice(known).words
+            before, after = (made[i].words if 0 <= i < len(made) else "" for i in (at - 1, at))
+            made.insert(at, Chunk(new, _gap(before, new)))
+            _apart(made, at + 1, _gap(new, after))
     return made
+
+
+def _gap(before: str, after: str) -> str:
+    """Return what stands between a word that is put in and its neighbour."""
+    return "" if re.search(UNSPACED, before + after) else " "
 
 
 def _apart(parts: list[Chunk], at: int, gap: str = "") -> None:

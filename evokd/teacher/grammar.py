@@ -87,7 +87,7 @@ def spans_of(text: str, types: Sequence[str], most: int) -> str:
         ValueError: without types, or with one that holds half a character.
     """
     named = [json.dumps(kind, ensure_ascii=False) for kind in types]
-    nth = ' (blank "," blank "\\"nth\\":" blank [1-9])?' if says_twice(text) else ""
+    nth = ' (blank "," blank "\\"nth\\":" blank [1-9] [0-9]?)?' if says_twice(text) else ""
     members = ['"\\"text\\":" blank "\\"" words "\\""', f'"\\"type\\":" blank type{nth}']
     span = _object(members)
     rules = [f"root ::= {_list('span', 0, most)}", f"span ::= {span}", _choice("type", named)]
