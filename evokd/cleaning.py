@@ -20,9 +20,9 @@ def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
         return []
     answers = [row.example.label for row in rows]
     if loop.task.method.noise == "mixture":
-        numbers = by_mixture(answers, _of_one(loop, rows))
+        numbers = by_mixture(answers, _of_one(loop, rows), loop.kind.labels_in)
     else:
-        numbers = by_folds(answers, _of_others(loop, rows))
+        numbers = by_folds(answers, _of_others(loop, rows), loop.kind.labels_in)
     return [rows[i].example.text for i in numbers]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +16,46 @@ FOLDS = 3
 FEWEST = 20  # texts; of fewer nothing is said
 CLEAN = 0.5  # a text stays from this probability on that its loss is of the small ones
 TINY = 1e-4  # the least probability that a loss is taken of
+NONE = ("",)  # the label of an answer without one
+LabelsIn = Callable[[str], Sequence[str]]
 
 
-def losses(answers: Sequence[str], said: Sequence[Prediction]) -> NDArray[np.float64]:
-    """Return -log of the probability of every answer, or of the most that it may have.
+def alone(answer: str) -> tuple[str, ...]:
+    """Return the one label that an answer names."""
+    return (answer,)
+
+
+def likely(answers: Sequence[str], said: Sequence[Prediction]) -> NDArray[np.float64]:
+    """Return the probability of every answer, or the most that it may have.
 
     A prediction says how likely its own answer is, and by how much that leads.
     """
-    likely = [
-        one.confidence if one.predicted == answer else one.confidence - one.margin
-        for answer, one in zip(answers, said, strict=True)
-    ]
-    return -np.log(np.clip(np.array(likely, dtype=np.float64), TINY, 1.0))
+    return np.array(
+        [
+            one.confidence if one.predicted == answer else one.confidence - one.margin
+            for answer, one in zip(answers, said, strict=True)
+        ],
+        dtype=np.float64,
+    )
 
 
-def by_mixture(answers: Sequence[str], said: Sequence[Prediction]) -> list[int]:
+def losses(answers: Sequence[str], said: Sequence[Prediction]) -> NDArray[np.float64]:
+    """Return -log of what is `likely`."""
+    return -np.log(np.clip(likely(answers, said), TINY, 1.0))
+
+
+def by_mixture(
+    answers: Sequence[str], said: Sequence[Prediction], labels_in: LabelsIn = alone
+) -> list[int]:
     """Return the texts of the larger losses, where the losses fall into two heaps (FreeAL,
     arXiv 2311.15614).
 
+    Two heaps can be fitted to any losses, so only a text that the student answers otherwise is one
+    of the larger ones.
+
     Args:
         said: of a student that was trained on them: it learns wrong labels last.
+        labels_in: gives the labels that an answer names.
     """
     if len(answers) < FEWEST:
         return []
@@ -47,25 +68,70 @@ def by_mixture(answers: Sequence[str], said: Sequence[Prediction]) -> list[int]:
     small = int(fitted.means_[:, 0].argmin())
     clean = fitted.predict_proba(column)[:, small]
     # The narrow heap of small losses says of the very smallest that they are not its own.
-    return [i for i, p in enumerate(clean) if p < CLEAN and column[i, 0] > fitted.means_[small, 0]]
+    large = [i for i, p in enumerate(clean) if p < CLEAN and column[i, 0] > fitted.means_[small, 0]]
+    return _half_at_most(_contradicted(large, answers, said), answers, said, labels_in)
 
 
-def by_folds(answers: Sequence[str], said: Sequence[Prediction]) -> list[int]:
-    """Return the texts that are contradicted as surely as right ones are confirmed (confident
-    learning, arXiv 1911.00068).
+def by_folds(
+    answers: Sequence[str], said: Sequence[Prediction], labels_in: LabelsIn = alone
+) -> list[int]:
+    """Return the texts that are given another answer as surely as its own texts are (confident
+    learning, arXiv 1911.00068: a threshold a label, the mean probability of it among its texts).
 
     Args:
         said: each of a student that was not trained on the text.
+        labels_in: gives the labels that an answer names.
     """
-    pairs = list(zip(answers, said, strict=True))
-    agreed = [one.confidence for answer, one in pairs if one.predicted == answer]
-    if len(answers) < FEWEST or not agreed:
+    if len(answers) < FEWEST:
         return []
-    usual = float(np.mean(agreed))
-    return [
-        i for i, (answer, one) in enumerate(pairs)
-        if one.predicted != answer and one.confidence >= usual
+    usual = _usual(answers, said, labels_in)
+    sure = [
+        i for i, one in enumerate(said)
+        if one.confidence >= max(usual[name] for name in labels_in(one.predicted) or NONE)
     ]  # fmt: skip
+    return _half_at_most(_contradicted(sure, answers, said), answers, said, labels_in)
+
+
+def _usual(
+    answers: Sequence[str], said: Sequence[Prediction], labels_in: LabelsIn
+) -> dict[str, float]:
+    """Return the mean probability of every label's texts to have the answer that they have.
+
+    A label without such texts is never sure enough.
+    """
+    known: dict[str, list[float]] = defaultdict(list)
+    for answer, p in zip(answers, likely(answers, said), strict=True):
+        if p > 0:  # of another answer than its own a tagger does not say how likely it is
+            for name in labels_in(answer) or NONE:
+                known[name].append(float(p))
+    return defaultdict(lambda: np.inf, {name: float(np.mean(ps)) for name, ps in known.items()})
+
+
+def _contradicted(
+    numbers: Sequence[int], answers: Sequence[str], said: Sequence[Prediction]
+) -> list[int]:
+    return [i for i in numbers if said[i].predicted != answers[i]]
+
+
+def _half_at_most(
+    numbers: Sequence[int],
+    answers: Sequence[str],
+    said: Sequence[Prediction],
+    labels_in: LabelsIn,
+) -> list[int]:
+    """Return the numbers without the least sure ones that are over half of a label's texts.
+
+    A student that does not know a label contradicts all of its texts, right or wrong.
+    """
+    labels = [labels_in(answer) or NONE for answer in answers]
+    free = {name: n // 2 for name, n in Counter(n for given in labels for n in given).items()}
+    made = []
+    for i in sorted(numbers, key=lambda i: -said[i].margin):
+        if all(free[name] for name in labels[i]):
+            made.append(i)
+            for name in labels[i]:
+                free[name] -= 1
+    return sorted(made)
 
 
 def folds(count: int, *, seed: int) -> list[NDArray[np.int64]]:

@@ -23,9 +23,9 @@ from evokd.cleaning import suspects
 from evokd.examples import Example
 from evokd.kinds import KINDS
 from evokd.likeness import nearest, sure
-from evokd.noise import FEWEST, by_folds, by_mixture, folds
+from evokd.noise import FEWEST
 from evokd.pieces import merge
-from evokd.records import Prediction, Row
+from evokd.records import Row
 from evokd.replies import Attributes, parse_attributes, parse_labelled
 from evokd.shots import sample_shots
 from evokd.sungen import learn_weights
@@ -180,21 +180,6 @@ def test_only_answers_that_are_known_to_be_right_are_shown() -> None:
     assert [e.text for e in sure(tagged, bare("ner"))] == ["a", "b", "c", "d", "e", "f"]
     once = bare("ner", second_opinion=False)
     assert [e.text for e in sure(tagged, once)] == ["c"]
-
-
-def test_mixtures_and_folds_find_the_wrong_labels() -> None:
-    rng = np.random.default_rng(0)
-    answers = ["a"] * 60
-    wrong = set(rng.permutation(60)[:8].tolist())
-    said = [
-        Prediction("b" if i in wrong else "a", float(c), float(2 * c - 1))
-        for i, c in enumerate(rng.uniform(0.85, 0.99, 60))
-    ]
-    assert set(by_mixture(answers, said)) == wrong
-    assert set(by_folds(answers, said)) < wrong  # the surest of them
-    assert by_mixture(answers[: FEWEST - 1], said[: FEWEST - 1]) == []
-    parts = folds(10, seed=1)
-    assert sorted(int(i) for part in parts for i in part) == list(range(10))
 
 
 @pytest.mark.parametrize("noise", ["mixture", "out-of-fold"])
