@@ -71,13 +71,18 @@ def everything(
     return kept
 
 
-def new_alone(task: Task, rows: Sequence[Row], number: int) -> list[Example]:
+def new_alone(
+    task: Task, own: Sequence[Example], rows: Sequence[Row], number: int
+) -> list[Example]:
     """Return a round's texts, repeated, and in rounds of review some earlier ones.
 
     The paper's own training (arXiv 2403.06414: repeated batch, review history).
+
+    Args:
+        own: seeds and definitions, the first batch that a review may draw from.
     """
     batch = [row.example for row in rows if row.round == number]
-    earlier = [row.example for row in rows if 0 <= row.round < number]
+    earlier = [*own, *(row.example for row in rows if 0 <= row.round < number)]
     made = batch * task.loop.repeat
     every = task.method.review
     if every and number % every == 0:

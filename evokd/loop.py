@@ -164,7 +164,9 @@ class Loop:
         """Train on all that is kept, the new texts repeated; or on the new texts alone."""
         if number and self.task.loop.training == "sequential":
             start = self.students.behind(number - 1)
-            examples = lessons.new_alone(self.task, self.ledger.rows(split="train"), number)
+            own = [*self.data.seed, *self.kind.definitions()]
+            rows = self.ledger.rows(split="train")
+            examples = lessons.new_alone(self.task, own, rows, number)
         else:
             start, examples = None, self.training_set(newest=number)
         # A round may have kept nothing; the student then goes on as it is.

@@ -145,7 +145,9 @@ class LoopSettings(Group):
         description="how often a round's training holds its new texts (EvoKD's repeated batch); 1"
         " is without it",
     )
-    anchor: int = Field(3, ge=1, description="how often every training holds the seed examples")
+    anchor: int = Field(
+        3, ge=1, description="copies of seeds and definitions in trainings (sequential: the first)"
+    )
     arm: ArmName = Field("evokd", description="how the tokens are spent: the method or a control")
     training: Literal["cumulative", "sequential"] = Field(
         "cumulative",
@@ -180,7 +182,7 @@ class PaperSettings(Group):
         2,
         ge=0,
         description="with training: sequential, every so many rounds earlier texts are trained on"
-        " again (EvoKD, ablation study: w/o review history); 0 is never",
+        " again, seeds among them (EvoKD, ablation study: w/o review history); 0 is never",
     )
     review_texts: int = Field(
         0,

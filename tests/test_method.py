@@ -17,6 +17,7 @@ from test_arms_run import TWO, Grown, grown
 
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import new_alone
 from evokd.noise import NOISY
@@ -115,7 +116,17 @@ def test_sequential_training_goes_on_with_the_new_texts_alone(tmp_path: Path) ->
         assert {t: n for t, n in counts.items() if t in batch} == dict.fromkeys(batch, 3)
         earlier = set(counts) - batch
         assert len(earlier) == (len(batch) if number % 2 == 0 else 0)
-        assert earlier <= {r.example.text for r in made.rows if 0 <= r.round < number}
+        own = {e.text for e in (*made.data.seed, *kind_of(made.task).definitions())}
+        assert earlier <= own | {r.example.text for r in made.rows if 0 <= r.round < number}
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_a_review_draws_from_the_seeds_too(kind: str, tmp_path: Path) -> None:
+    loop, method = {"training": "sequential", "rounds": 1}, {"review": 1, "review_texts": 9999}
+    made = grown(tmp_path, kind, loop=loop, method=method)
+    own = [e.text for e in (*made.data.seed, *kind_of(made.task).definitions())]
+    reviewed = Counter([texts for name, texts in made.learner.log if name == "fit"][-1])
+    assert {text: reviewed[text] for text in own} == Counter(own)
 
 
 def test_no_review_replays_nothing(tmp_path: Path) -> None:
@@ -123,7 +134,7 @@ def test_no_review_replays_nothing(tmp_path: Path) -> None:
     rows = [row for row in made.rows if row.split == "train"]
     for number in (1, 2):
         batch = [row.example for row in rows if row.round == number]
-        assert new_alone(made.task, rows, number) == batch * made.task.loop.repeat
+        assert new_alone(made.task, made.data.seed, rows, number) == batch * made.task.loop.repeat
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 999])
@@ -131,10 +142,11 @@ def test_a_review_has_as_many_texts_as_are_asked_for(most: int, tmp_path: Path) 
     loop, method = {"training": "sequential", "repeat": 1}, {"review": 1, "review_texts": most}
     task = make_task(tmp_path, loop=loop, method=method)
     rows = [Row(n // 8, Example(f"text {n}", "music", "hard"), "train") for n in range(20)]
-    batch, earlier = [row.example for row in rows[16:]], {row.example for row in rows[:16]}
-    made = new_alone(task, rows, 2)
+    own = [Example(f"seed {n}", "music", "seed") for n in range(3)]
+    batch, earlier = [row.example for row in rows[16:]], {*own, *(r.example for r in rows[:16])}
+    made = new_alone(task, own, rows, 2)
     assert made[:4] == batch
-    assert len({*made[4:]}) == len(made) - 4 == min(most or 4, 16)
+    assert len({*made[4:]}) == len(made) - 4 == min(most or 4, 19)
     assert {*made[4:]} <= earlier
 
 
