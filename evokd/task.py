@@ -96,20 +96,16 @@ class Task(Group):
         return self
 
     @model_validator(mode="after")
-    def _labels_where_texts_are_written(self) -> Task:
-        """One reply cannot hold entities beside the texts they are in."""
-        if self.kind == "ner" and not self.method.separation:
-            raise ValueError("method.separation: false does not fit kind: ner")
-        return self
-
-    @model_validator(mode="after")
     def _does_something(self) -> Task:
         """Layers and words are dropped where texts are sorted, and texts rejected of one label.
 
+        One reply cannot hold entities beside the texts they are in.
         A yes or no has no like answers, and entities have none that repeat; training in sequence
-        ends without a final training.
+        ends without a final training, and no other training has reviews.
         Feedback that asks for no texts is none.
         """
+        if self.kind == "ner" and not self.method.separation:
+            raise ValueError("method.separation: false does not fit kind: ner")
         if self.kind == "ner" and (self.student.layers or self.student.words):
             raise ValueError("student.layers and student.words do not fit kind: ner")
         if self.kind != "classification" and self.export.unanswered:
@@ -118,6 +114,9 @@ class Task(Group):
             raise ValueError("method.demonstrations does not fit kind: multilabel")
         if self.method.noise != "none" and self.loop.training == "sequential":
             raise ValueError("method.noise does not fit loop.training: sequential")
+        for name in ("review", "review_texts") if self.loop.training != "sequential" else ():
+            if getattr(self.method, name) != MethodSettings.model_fields[name].default:
+                raise ValueError(f"method.{name} does not fit loop.training: {self.loop.training}")
         if self.kind == "ner" and self.loop.arm == "sungen":
             raise ValueError("loop.arm: sungen weighs labels, and does not fit kind: ner")
         if self.loop.arm in FEEDBACK and not self.loop.hard + self.loop.easy:

@@ -77,11 +77,11 @@ def test_a_run_of_an_earlier_version_goes_on_by_the_defaults_of_what_is_new(
     with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as db, db:
         [told] = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
         record = json.loads(told)
-        del record["settings"]["method"]["review_texts"], record["settings"]["budget"]
+        del record["settings"]["method"]["attributes"], record["settings"]["budget"]
         db.execute("UPDATE meta SET value = ? WHERE key = 'run'", (json.dumps(record),))
     check(task, tmp_path / "run")
-    other = make_task(tmp_path / "task", method={"review_texts": 3})
-    with pytest.raises(InputError, match=r"was begun with other method\.review_texts$"):
+    other = make_task(tmp_path / "task", method={"attributes": True})
+    with pytest.raises(InputError, match=r"was begun with other method\.attributes$"):
         check(other, tmp_path / "run")
 
 

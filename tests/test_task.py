@@ -126,6 +126,11 @@ def test_an_unknown_key_names_the_known_ones(
             {"method": {"noise": "mixture"}, "loop": {"training": "sequential"}},
             "method.noise does not fit loop.training: sequential",
         ),
+        ({"method": {"review": 0}}, "method.review does not fit loop.training: cumulative"),
+        (
+            {"method": {"review_texts": 3}, "loop": {"training": "cumulative"}},
+            "method.review_texts does not fit loop.training: cumulative",
+        ),
         (
             {"kind": "multilabel", "method": {"demonstrations": 2}},
             "method.demonstrations does not fit kind: multilabel",
@@ -140,6 +145,14 @@ def test_a_bad_value_is_named(tmp_path: Path, change: dict[str, Any], says: str)
     message = refused(written(tmp_path, plain(**change))).message
     assert says in message
     assert ": :" not in message
+
+
+def test_reviews_are_of_sequential_training(tmp_path: Path) -> None:
+    method = {"review": 0, "review_texts": 3}
+    task = load_task(written(tmp_path, plain(method=method, loop={"training": "sequential"})))
+    assert (task.method.review, task.method.review_texts) == (0, 3)
+    # The default says nothing that is not so: it waits for the training that it is for.
+    assert load_task(written(tmp_path, plain(method={"review": 2}))).method.review == 2
 
 
 def test_an_arm_without_feedback_may_ask_for_none(tmp_path: Path) -> None:
