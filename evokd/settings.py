@@ -176,7 +176,7 @@ class PaperSettings(Group):
     separation: bool = Field(
         True,
         description="label hard and easy texts in a request of its own, not where they are written"
-        " (EvoKD, ablation study: w/o separation)",
+        " (EvoKD, ablation study: w/o separation); false is for classification alone",
     )
     review: int = Field(
         2,

@@ -99,13 +99,13 @@ class Task(Group):
     def _does_something(self) -> Task:
         """Layers and words are dropped where texts are sorted, and texts rejected of one label.
 
-        One reply cannot hold entities beside the texts they are in.
+        A reply that labels its texts has room for one label each.
         A yes or no has no like answers, and entities have none that repeat; training in sequence
         ends without a final training, and no other training has reviews.
         Feedback that asks for no texts is none.
         """
-        if self.kind == "ner" and not self.method.separation:
-            raise ValueError("method.separation: false does not fit kind: ner")
+        if self.kind != "classification" and not self.method.separation:
+            raise ValueError(f"method.separation: false does not fit kind: {self.kind}")
         if self.kind == "ner" and (self.student.layers or self.student.words):
             raise ValueError("student.layers and student.words do not fit kind: ner")
         if self.kind != "classification" and self.export.unanswered:

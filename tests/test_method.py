@@ -56,9 +56,8 @@ def test_no_easy_texts_are_asked_for(tmp_path: Path) -> None:
     assert "and 1 that it would get right" not in made.shown()
 
 
-@pytest.mark.parametrize("kind", ["classification", "multilabel"])
-def test_without_separation_the_writing_reply_labels(kind: str, tmp_path: Path) -> None:
-    made = grown(tmp_path, kind, method={"separation": False})
+def test_without_separation_the_writing_reply_labels(tmp_path: Path) -> None:
+    made = grown(tmp_path, method={"separation": False})
     texts = made.of("hard", "easy")
     assert texts
     assert all(row.example.soft == () for row in texts)
@@ -67,9 +66,12 @@ def test_without_separation_the_writing_reply_labels(kind: str, tmp_path: Path) 
     assert all(row.example.soft for row in made.of("cover"))
 
 
-def test_separation_cannot_be_left_out_of_ner(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"method\.separation: false does not fit kind: ner"):
-        grown(tmp_path, "ner", method={"separation": False})
+@pytest.mark.parametrize("kind", ["multilabel", "ner"])
+def test_separation_cannot_be_left_out_where_an_answer_is_no_label(
+    kind: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"method\.separation: false does not fit kind: {kind}$"):
+        grown(tmp_path, kind, method={"separation": False})
 
 
 def test_one_opinion_is_one_order(tmp_path: Path) -> None:

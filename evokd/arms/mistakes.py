@@ -9,7 +9,6 @@ from collections import Counter
 from typing import Any
 
 from evokd import prompts, replies
-from evokd.arms.cover import label_alone
 from evokd.arms.view import SURPLUS, Proposal, Proposed, View
 from evokd.feedback import Group
 from evokd.teacher import Generate, Message, Written, grammar
@@ -104,5 +103,4 @@ def _read(view: View, reply: Written) -> tuple[list[tuple[str, str, str | None]]
         parsed = replies.parse_hard_easy(reply)
         return [(origin, text, None) for origin, text in parsed.texts], replies.refusals(parsed)
     named = replies.parse_labelled(reply, task.names)
-    read = [(origin, text, label_alone(task, label)) for origin, text, label in named.texts]
-    return read, replies.refusals(named)
+    return list(named.texts), replies.refusals(named)
