@@ -21,7 +21,7 @@ from evokd.kinds.entities import NOTHING, OVERLAP, EntityTagging, joined
 from evokd.kinds.multilabel import NOTHING as NO_CLASS
 from evokd.kinds.multilabel import Multilabel
 from evokd.ledger import Ledger
-from evokd.prompts import VERDICTS
+from evokd.prompts import VERDICTS, ask_verdict
 from evokd.replies import Entities
 from evokd.task import Task
 from evokd.teacher import Generate, Score, Scored, Written
@@ -148,6 +148,40 @@ def test_the_types_are_listed_in_two_orders(ledger: Ledger) -> None:
 def test_a_refused_reply_says_why(ledger: Ledger, reply: Any, reason: str) -> None:
     [made] = label(ledger, "ner", Answers([reply, said(BLUE)]), [TEXT])
     assert made.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "places", "shown"),
+    [
+        (
+            "play rome in rome",
+            (5, 13),
+            ("play [rome](title) in rome", "play rome in [rome](title)"),
+        ),
+        ("听东京,东京", (1, 4), ("听[东京](title),东京", "听东京,[东京](title)")),
+    ],
+)
+def test_a_doubt_says_which_of_equal_words_it_is_about(
+    ledger: Ledger, text: str, places: tuple[int, int], shown: tuple[str, str]
+) -> None:
+    length = len(text) - places[1]
+    spans = [Span(at, at + length, "title") for at in places]
+    teacher = Answers(
+        [[said(s, text=text)[0] | {"nth": n} for n, s in enumerate(spans, 1)], []],
+        best=lambda r: "right" if shown[1] in r.messages[-1].content else "not an entity",
+    )
+    [made] = label(ledger, "ner", teacher, [text])
+    asked = [r.messages[-1].content for r in teacher.asked if isinstance(r, Score)]
+    assert [a.partition('Text: "')[2].partition('"')[0] for a in asked] == [*shown]
+    assert made.label == write_spans(spans[1:])
+
+
+def test_a_doubt_about_words_that_stand_once_is_worded_as_it_was(ledger: Ledger) -> None:
+    teacher = Answers([said(BLUE), []], best=lambda r: "right")
+    label(ledger, "ner", teacher, [TEXT])
+    words = TEXT[BLUE.start : BLUE.end]
+    asked = ask_verdict("requests", TYPES, TEXT, words=words, label=BLUE.label)
+    assert teacher.asked[-1] == Score(asked, VERDICTS)
 
 
 @pytest.mark.parametrize("verdict", ["wrong boundary", "wrong type"])

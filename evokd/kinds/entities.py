@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evokd import prompts
-from evokd.answers import Span, names_in, read_spans, write_spans
+from evokd.answers import Span, marked, names_in, read_spans, write_spans
 from evokd.calls import Calls, refused
 from evokd.examples import Example
 from evokd.labelling import Labelled, Progress, opinions
 from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS
 from evokd.records import Prediction
-from evokd.replies import Entities, parse_entities
+from evokd.replies import Entities, occurrences, parse_entities
 from evokd.scores import Scores, score_spans
 from evokd.task import Task
 from evokd.teacher import Generate, Score, grammar
@@ -153,6 +153,8 @@ class EntityTagging:
 
     def _doubt(self, text: str, span: Span) -> Score:
         words = text[span.start : span.end]
+        if len(occurrences(text, words)) > 1:  # which of them is meant has to be seen
+            text = marked(text, [span])
         asked = prompts.ask_verdict(
             self.task.domain, self.task.labels, text, words=words, label=span.label
         )
