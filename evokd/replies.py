@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, TypeVar, get_args
 
@@ -28,7 +29,7 @@ Reject = Literal[
     "unknown type",
     "not in the text",
 ]
-Fault = Literal["empty text", "text too long", "text not Unicode"]
+Fault = Literal["empty text", "text too long", "text not Unicode", "not asked for"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Why a text is left out of a reply whose other texts are read."""
 MAX_TEXT = 2000
@@ -59,8 +60,13 @@ def parse_list(reply: Written) -> Texts:
     return _made([("cover", text) for text in value])
 
 
-def parse_hard_easy(reply: Written) -> Texts:
-    """Read {"hard": [...], "easy": [...]} (the reply to `ask_texts`)."""
+def parse_hard_easy(reply: Written, most: Mapping[str, int] | None = None) -> Texts:
+    """Read {"hard": [...], "easy": [...]} (the reply to `ask_texts`).
+
+    Args:
+        most: how many texts of "hard" and of "easy" are read; the others were not asked for. None
+            is all.
+    """
     value, reject = _read(reply, "{}")
     if reject:
         return Texts(reject=reject)
@@ -68,7 +74,7 @@ def parse_hard_easy(reply: Written) -> Texts:
         return Texts(reject="wrong shape")
     if not all(_is_texts(part) for part in value.values()):
         return Texts(reject="wrong shape")
-    return _made([(kind, text) for kind in ("hard", "easy") for text in value.get(kind, ())])
+    return _made([(kind, text) for kind in ("hard", "easy") for text in value.get(kind, ())], most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +94,12 @@ def refusals(parsed: Texts | LabelledTexts) -> tuple[str, ...]:
     return (parsed.reject,) if parsed.reject else parsed.left_out
 
 
-def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
+def parse_labelled(
+    reply: Written, labels: Collection[str], most: Mapping[str, int] | None = None
+) -> LabelledTexts:
     """Read {"hard": [{"text", "class"}, ...], "easy": [...]} (the reply to a labelled P2).
 
-    One text of no known label refuses the reply.
+    One text of no known label refuses the reply. `most` is as in `parse_hard_easy`.
     """
     value, reject = _read(reply, "{}")
     if reject:
@@ -107,7 +115,8 @@ def parse_labelled(reply: Written, labels: Collection[str]) -> LabelledTexts:
             (expected, _folded(item["text"]), item["class"])
             for expected in ("hard", "easy")
             for item in value.get(expected, ())
-        ]
+        ],
+        most,
     )
     return LabelledTexts(read, None, left_out) if read else LabelledTexts(reject="no text")
 
@@ -225,8 +234,8 @@ def parse_patterns(reply: Written) -> tuple[str, ...]:
     return tuple(p for p in patterns or lines if p)
 
 
-def _made(pairs: list[tuple[str, str]]) -> Texts:
-    good, left_out = _sound([(kind, _folded(text)) for kind, text in pairs])
+def _made(pairs: list[tuple[str, str]], most: Mapping[str, int] | None = None) -> Texts:
+    good, left_out = _sound([(kind, _folded(text)) for kind, text in pairs], most)
     return Texts(good, None, left_out) if good else Texts(reject="no text")
 
 
@@ -234,11 +243,27 @@ def _folded(text: str) -> str:
     return " ".join(text.split())
 
 
-def _sound(items: list[Item]) -> tuple[tuple[Item, ...], tuple[Fault, ...]]:
-    """Return the items whose text, the second part, can be used, and why the others cannot."""
-    faults = [_fault(item[1]) for item in items]
-    good = tuple(item for item, fault in zip(items, faults, strict=True) if fault is None)
-    return good, tuple(fault for fault in faults if fault)
+def _sound(
+    items: list[Item], most: Mapping[str, int] | None
+) -> tuple[tuple[Item, ...], tuple[Fault, ...]]:
+    """Return the items whose text, the second part, can be used, and why the others cannot.
+
+    A grammar writes no more than `most`, the number for each first part; where none holds the
+    reply, what is over it is left out here.
+    """
+    good: list[Item] = []
+    faults: list[Fault] = []
+    read: Counter[str] = Counter()
+    for item in items:
+        fault = _fault(item[1])
+        if fault is None and most is not None and read[item[0]] >= most.get(item[0], 0):
+            fault = "not asked for"
+        if fault:
+            faults.append(fault)
+        else:
+            read[item[0]] += 1
+            good.append(item)
+    return tuple(good), tuple(faults)
 
 
 def _fault(text: str) -> Fault | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from fake_kinds import AnyTeacher
 from fake_run import make_task
-from fakes import LABELS, ScriptedTeacher, texts_of
+from fakes import LABELS, ScriptedTeacher, sentence, texts_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,6 +172,41 @@ def test_single_texts_that_are_left_out_are_counted_and_change_no_other(
         assert [p.text for p in bad.texts] == [p.text for p in good.texts]
         assert good.rejects == {}
         assert bad.rejects == {"empty text": 2 * lists, "text too long": lists}
+
+
+class Generous(AnyTeacher):
+    """Writes nine texts of both kinds, whatever it is asked for."""
+
+    def _text(self, asked: str, rng: random.Random, number: int) -> str:
+        if '"hard"' not in asked:
+            return super()._text(asked, rng, number)
+        made = {kind: [sentence(rng, LABELS[0]) for _ in range(9)] for kind in ("easy", "hard")}
+        return self._labelled(json.dumps(made), rng) if '"class"' in asked else json.dumps(made)
+
+
+@pytest.mark.parametrize("separation", [True, False])
+@pytest.mark.parametrize(("hard", "easy"), [(2, 0), (0, 3), (1, 2), (9, 9)])
+def test_no_more_texts_are_taken_than_a_grammar_would_let_through(
+    tmp_path: Path, separation: bool, hard: int, easy: int
+) -> None:
+    asked = Asked(tmp_path, Generous(faulty=0), groups=[g.to_json() for g in GROUPS])
+    task = asked.view.task
+    change = {
+        "loop": {"hard": hard, "easy": easy},
+        "method": {"separation": separation},
+        "teacher": {"structure": False},
+    }
+    task = task.model_copy(
+        update={g: getattr(task, g).model_copy(update=c) for g, c in change.items()}
+    )
+    proposed = evokd(replace(asked.view, task=task))
+    taken = {"hard": min(9, SURPLUS * hard), "easy": min(9, SURPLUS * easy)}
+    each = len(GROUPS)
+    found = Counter(p.origin for p in proposed.texts)
+    assert {kind: found[kind] for kind in taken} == {k: each * n for k, n in taken.items()}
+    over = each * (18 - sum(taken.values()))
+    assert proposed.rejects == ({"not asked for": over} if over else {})
+    asked.ledger.close()
 
 
 def test_every_style_comes_round_before_one_comes_again(asked: Asked) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -166,7 +167,7 @@ def test_texts_that_cannot_be_used_are_left_out_and_counted() -> None:
     assert made.texts == (("cover", FITS), ("cover", "z"))
     faults = ("text too long", "empty text", "text not Unicode", "empty text")
     assert made.left_out == refusals(made) == faults
-    assert {*faults} == {*FAULTS}
+    assert {*faults, "not asked for"} == {*FAULTS}
     both = parse_hard_easy(reply(json.dumps({"hard": given_texts, "easy": ["", "w"]})))
     assert len(both.texts) == 3
     assert both.left_out == (*faults, "empty text")
@@ -174,6 +175,21 @@ def test_texts_that_cannot_be_used_are_left_out_and_counted() -> None:
     labelled = parse_labelled(reply(json.dumps({"hard": items})), ["x"])
     assert labelled.texts == (("hard", FITS, "x"), ("hard", "z", "x"))
     assert refusals(labelled) == faults
+
+
+def test_texts_that_were_not_asked_for_are_left_out_and_counted() -> None:
+    said = reply(json.dumps({"hard": ["", "a", "b", "c"], "easy": ["d", "", "e"]}))
+    made = parse_hard_easy(said, {"hard": 2, "easy": 0})
+    assert made.texts == (("hard", "a"), ("hard", "b"))  # an empty one takes no place
+    assert Counter(made.left_out) == {"empty text": 2, "not asked for": 3}
+    assert parse_hard_easy(said, {"hard": 3, "easy": 2}) == parse_hard_easy(said)
+    assert parse_hard_easy(reply('{"easy": ["a"]}'), {"hard": 2, "easy": 0}).reject == "no text"
+    items = [{"text": text, "class": "x"} for text in "ab"]
+    labelled = parse_labelled(
+        reply(json.dumps({"hard": items, "easy": items})), ["x"], {"hard": 1, "easy": 0}
+    )
+    assert labelled.texts == (("hard", "a", "x"),)
+    assert refusals(labelled) == ("not asked for",) * 3
 
 
 def test_a_reply_that_is_refused_counts_once() -> None:

@@ -86,13 +86,18 @@ def _asked(view: View) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _writing(view: View, number: int, messages: tuple[Message, ...]) -> Generate:
+def _most(view: View) -> dict[str, int]:
+    """Return how many texts of each kind are taken."""
     asked = _asked(view)
-    most = (SURPLUS * asked["hard"], SURPLUS * asked["easy"])
-    if asked["labelled"]:
-        shape = grammar.labelled(*most, view.task.names)
+    return {kind: SURPLUS * asked[kind] for kind in ("hard", "easy")}
+
+
+def _writing(view: View, number: int, messages: tuple[Message, ...]) -> Generate:
+    most = _most(view)
+    if view.task.method.separation:
+        shape = grammar.hard_easy(**most)
     else:
-        shape = grammar.hard_easy(*most)
+        shape = grammar.labelled(**most, labels=view.task.names)
     return view.sampling(messages, "write", number, grammar=shape)
 
 
@@ -100,7 +105,7 @@ def _read(view: View, reply: Written) -> tuple[list[tuple[str, str, str | None]]
     """Return (origin, text, label) of a reply's texts, and why it, or texts of it, are refused."""
     task = view.task
     if task.method.separation:
-        parsed = replies.parse_hard_easy(reply)
+        parsed = replies.parse_hard_easy(reply, _most(view))
         return [(origin, text, None) for origin, text in parsed.texts], replies.refusals(parsed)
-    named = replies.parse_labelled(reply, task.names)
+    named = replies.parse_labelled(reply, task.names, _most(view))
     return list(named.texts), replies.refusals(named)
