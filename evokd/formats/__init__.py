@@ -9,7 +9,7 @@ from pathlib import Path
 from evokd.answers import KindName, Span, names_in, write_labels, write_spans
 from evokd.errors import InputError
 from evokd.examples import Example, is_unicode
-from evokd.formats import conll, csv, entities, jsonl
+from evokd.formats import conll, csv, entities, jsonl, tag_names
 
 # A reader yields (line number, record) and raises InputError naming file and line.
 Record = dict[str, object]
@@ -44,6 +44,8 @@ def read_examples(
             (see `evokd.formats.entities.read`), or a file without records.
     """
     rows = list(_records(path))
+    if kind == "ner":
+        rows = tag_names.named(path, rows)
     made = []
     for line, record in rows:
         where = f"{path}, line {line}"

@@ -24,7 +24,7 @@ def read(where: str, record: Record, text: str) -> list[Span]:
             none, and for tokens that are not the text's.
     """
     entities = record.get("entities")
-    if entities is None and _field(record) is not None:
+    if field_of(record) is not None:
         return _tagged(where, record, text)
     if not isinstance(entities, list):
         raise InputError(
@@ -73,14 +73,10 @@ def report(path: Path, rows: Iterable[tuple[int, Record]], note: Callable[[str],
 
 def tokens_and_tags(where: str, record: Record) -> tuple[list[str], list[str]]:
     """Return a record's tokens and as many valid tags, without tokens of white space alone."""
-    tokens, field = words(where, record), _field(record)
+    tokens, field = words(where, record), field_of(record)
     given = record.get(field or "")
     if not isinstance(given, list):
         raise InputError(f'{where}: no "tags"', 'give a list with a tag a token, such as "B-PER"')
-    if any(isinstance(tag, int) for tag in given):
-        raise InputError(
-            f'{where}: "{field}" holds numbers', 'write the names that they stand for: "B-PER"'
-        )
     if len(given) != len(tokens):
         raise InputError(
             f"{where}: {len(tokens)} tokens but {len(given)} tags", "give every token one tag"
@@ -95,8 +91,10 @@ def tokens_and_tags(where: str, record: Record) -> tuple[list[str], list[str]]:
     return [token for token, _ in pairs], [tag for _, tag in pairs]
 
 
-def _field(record: Record) -> str | None:
-    """Return the name of the field that holds the tags."""
+def field_of(record: Record) -> str | None:
+    """Return the name of the field that holds the tags; None where offsets come before them."""
+    if record.get("entities") is not None:
+        return None
     return next((name for name in ("tags", "ner_tags") if record.get(name) is not None), None)
 
 

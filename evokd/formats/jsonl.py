@@ -2,7 +2,8 @@
 
 A line is {"text", "label"}, {"text", "labels": [...]} or {"text", "entities": [{"start", "end",
 "label"}]}; the last with offsets in code points, the end exclusive. Of entities, the fields tokens
-and tags (or ner_tags) with or without a text are read too.
+and tags (or ner_tags) with or without a text are read too; for tags that are numbers see
+`evokd.formats.tag_names`.
 """
 
 from __future__ import annotations
