@@ -33,6 +33,11 @@ from evokd.teacher import Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 
 OpenTeacher = Callable[[], Teacher]
+FREE = {
+    "teacher": ("context", "sequences", "threads", "gpu_layers"),
+    "student": ("threads", "device"),
+}
+"""Settings that may be others where a run goes on: how a machine works, not what is asked."""
 
 
 def run_task(
@@ -165,14 +170,25 @@ def check_models(task: Task) -> None:
 
 
 def identity(task: Task, data: TaskData) -> dict[str, Any]:
-    """Return what a resumed run must have in common with its beginning."""
-    return {"settings": _compared(task), "data": data.fingerprint(), "prompts": prompts.VERSION}
+    """Return a run's record of how it was begun; what a resumed one may differ in is `FREE`."""
+    return {"settings": _recorded(task), "data": data.fingerprint(), "prompts": prompts.VERSION}
 
 
-def _compared(task: Task) -> dict[str, Any]:
+def _recorded(task: Task) -> dict[str, Any]:
     settings = task.settings()
     settings["teacher"].pop("model")  # the model itself is compared by its fingerprint
     return settings
+
+
+def _compared(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what a resumed run must have in common with its beginning."""
+    settings = {
+        name: {key: v for key, v in value.items() if key not in FREE[name]}
+        if name in FREE
+        else value
+        for name, value in identity["settings"].items()
+    }
+    return identity | {"settings": settings}
 
 
 def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
@@ -186,7 +202,7 @@ def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
         writable.check_folder(files.root)
         return
     begun = _begun(files.ledger)
-    if begun and (other := differences(begun, identity(task, data))):
+    if begun and (other := differences(_compared(begun), _compared(identity(task, data)))):
         raise InputError(
             f"{files.root}: was begun with other {', '.join(other)}", "give --out a new folder"
         )
@@ -212,7 +228,7 @@ def _in_full(begun: dict[str, Any]) -> dict[str, Any]:
         task = Task.model_validate({**begun["settings"], "data": {"seed": "seed"}})
     except ValidationError:  # it has settings that are gone; they are named as other
         return begun
-    return begun | {"settings": _compared(task)}
+    return begun | {"settings": _recorded(task)}
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

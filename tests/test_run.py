@@ -69,6 +69,17 @@ def test_other_settings_or_data_are_refused_by_name(
     assert contents(tmp_path / "run") == before
 
 
+def test_settings_of_the_machine_may_be_others_when_a_run_goes_on(tmp_path: Path) -> None:
+    """The hint "raise teacher.context" can be followed with the same folder."""
+    begin(make_task(tmp_path / "task"), tmp_path / "run")
+    teacher = {"context": 8192, "sequences": 4, "threads": 2, "gpu_layers": 0}
+    machine = {"teacher": teacher, "student": {"threads": 1, "device": "cpu"}}
+    check(make_task(tmp_path / "task", **machine), tmp_path / "run")
+    other = make_task(tmp_path / "task", **machine | {"teacher": teacher | {"max_tokens": 99}})
+    with pytest.raises(InputError, match=r"was begun with other teacher\.max_tokens$"):
+        check(other, tmp_path / "run")
+
+
 def test_a_run_of_an_earlier_version_goes_on_by_the_defaults_of_what_is_new(
     tmp_path: Path,
 ) -> None:
