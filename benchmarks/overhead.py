@@ -78,6 +78,7 @@ class TimedTeacher:
     def __init__(self, teacher: Teacher, watch: Stopwatch) -> None:
         self._teacher, self._watch = teacher, watch
         self.name, self.fingerprint, self.close = teacher.name, teacher.fingerprint, teacher.close
+        self.check = teacher.check
 
     def generate(self, requests: Sequence[Any], on_done: Any = None) -> Any:
         """See `Teacher`."""

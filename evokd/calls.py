@@ -3,7 +3,8 @@
 A call's key is made of its scope (the round and step), the request itself, and its occurrence
 number in the scope. The model is opened at the first call that the ledger lacks, so that a
 finished run is replayed without one. What the budget refuses is recorded like a reply, of no
-tokens, so that a run that goes on and a replay decide as the first attempt did.
+tokens, so that a run that goes on and a replay decide as the first attempt did; and so is what is
+too long for the teacher.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from evokd.budget import OUTSIDE, Budget
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.ledger import Ledger
 from evokd.settings import SIDE_BY_SIDE, BudgetSettings
-from evokd.teacher import Generate, Score, Scored, Teacher, Written
+from evokd.teacher import TOO_LONG, Generate, Refusal, Score, Scored, Teacher, Written
 
 OnCall = Callable[[], None]
 Scope = str | Sequence[str]
 """The scope of all requests, or one for each."""
 Stored = tuple[Any, int | None, int | None, int | None]
 """A recorded reply and its tokens: in, out and really decoded; None where it was refused."""
+NOTHING = (None, None, None)
 
 
 class Calls:
@@ -72,6 +74,10 @@ class Calls:
         if self._teacher is not None:
             self._teacher.close()
             self._teacher = None
+
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """Raise a TeacherError where a prompt is too long for the model; nothing is recorded."""
+        self.teacher.check(requests)
 
     def spent(self) -> bool:
         """Say whether the budget is spent, so that nothing more would be asked."""
@@ -158,7 +164,8 @@ class Calls:
         def ask(indices: list[int]) -> None:
             def done(index: int, reply: Any) -> None:
                 tokens = (reply.tokens_in, reply.tokens_out, reply.decoded)
-                self.ledger.record(keys[indices[index]], _stored(reply), tokens)
+                spent = NOTHING if refused(reply) else tokens
+                self.ledger.record(keys[indices[index]], _stored(reply), spent)
                 if budget is not None:
                     budget.spent += reply.tokens_in + reply.tokens_out
                 _tell(on_call)
@@ -194,8 +201,7 @@ class Calls:
         with self.ledger.transaction():
             for i in range(start, len(requests)):
                 if costs[i] is None:
-                    refusal = _refusal(requests[i])
-                    self.ledger.record(keys[i], refusal, (None, None, None))
+                    self.ledger.record(keys[i], _refusal(requests[i]), NOTHING)
                     _tell(on_call)
 
     def _key(self, scope: str, request: Generate | Score, seen: Counter[str]) -> str:
@@ -232,7 +238,8 @@ def _kind(request: Generate | Score) -> str:
 def _stored(reply: Written | Scored) -> object:
     if isinstance(reply, Written):
         return {"text": reply.text, "finish": reply.finish}
-    return {"logprobs": reply.logprobs, "lengths": reply.lengths, "bounded": reply.bounded}
+    said = {"logprobs": reply.logprobs, "lengths": reply.lengths, "bounded": reply.bounded}
+    return said | ({"refused": reply.refused} if reply.refused else {})
 
 
 def read_reply(stored: Any, tokens: tuple[int, int, int]) -> Written | Scored:
@@ -240,15 +247,18 @@ def read_reply(stored: Any, tokens: tuple[int, int, int]) -> Written | Scored:
     return (_written if "text" in stored else _scored)((stored, *tokens))
 
 
-def refused(reply: Written | Scored) -> bool:
-    """Say whether a request was never asked, because the budget was spent."""
-    return reply.finish == "budget" if isinstance(reply, Written) else not reply.logprobs
+def refused(reply: Written | Scored) -> Refusal | None:
+    """Return why a request was never asked; None when it was."""
+    if isinstance(reply, Scored):
+        return reply.refused
+    finish = reply.finish
+    return finish if finish == "budget" or finish == TOO_LONG else None
 
 
 def _refusal(request: Generate | Score) -> object:
     if isinstance(request, Generate):
         return {"text": "", "finish": "budget"}
-    return {"logprobs": ()}
+    return {"logprobs": (), "refused": "budget"}
 
 
 def _cost(stored: Stored | None) -> int | None:
@@ -261,8 +271,9 @@ def _written(stored: Stored) -> Written:
 
 
 def _scored(stored: Stored) -> Scored:
-    # Ledgers of older runs have the log-probabilities alone.
+    # Ledgers of older runs have the log-probabilities alone, or none where the budget was spent.
     parts = (tuple(stored[0].get(name, ())) for name in ("logprobs", "lengths", "bounded"))
     logprobs, lengths, bounded = parts
     read, written, decoded = (n or 0 for n in stored[1:])
-    return Scored(logprobs, read, written, decoded, lengths, bounded)
+    why = stored[0].get("refused", None if logprobs else "budget")
+    return Scored(logprobs, read, written, decoded, lengths, bounded, why)

@@ -15,7 +15,8 @@ from typing import Any
 
 from evokd.kinds import Kind
 from evokd.records import Prediction, Row
-from evokd.wording import Seen, report_line
+from evokd.shorter import LEVELS, clipped_seen, fewer
+from evokd.wording import Seen, report_line, told
 
 SHOW_WRONG, SHOW_RIGHT = 5, 3
 REPORTED = 12  # labels that a report names: all of many would be most of the prompt
@@ -34,6 +35,22 @@ class Group:
             name: [[s.text, s.label, s.predicted] for s in getattr(self, name)]
             for name in ("right", "wrong")
         }
+
+    def shorter(self, level: int, kind: str) -> Group:
+        """Return what is shown of it where it has no place; see `evokd.shorter`."""
+        right, wrong = (
+            tuple(clipped_seen(seen, level, kind) for seen in fewer(part, level))
+            for part in (self.right, self.wrong)
+        )
+        return Group(right, wrong)
+
+    def within(self, asked: str, kind: str) -> Group:
+        """Return what a question really shows of it: the first of either, whole."""
+        for level in LEVELS:
+            part = self.shorter(level, kind)
+            if told(kind, part.right, part.wrong, ()) in asked:
+                return Group(self.right[: len(part.right)], self.wrong[: len(part.wrong)])
+        return self
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Group:

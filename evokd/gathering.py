@@ -23,6 +23,7 @@ from evokd.likeness import nearest
 from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
 from evokd.task import TaskData
+from evokd.teacher import TOO_LONG
 from evokd.trust import was_labelled
 
 
@@ -158,15 +159,15 @@ def refuse_useless(rows: Sequence[Row], proposed: Proposed) -> None:
     """Refuse a start where a teacher wrote, or could not, and nothing is kept.
 
     Raises:
-        TeacherError: saying whether the budget or the model is at fault.
+        TeacherError: saying whether the budget, the model or its context is at fault.
     """
     wrote = any(p.call for p in proposed.texts) or bool(proposed.rejects)
     if wrote and not any(row.split for row in rows):
-        cut = any(row.reason == "budget" for row in rows) or "budget" in proposed.rejects
-        raise TeacherError(
-            "none of the teacher's first texts could be used",
-            "raise the budget" if cut else "take a larger model",
-        )
+        reasons = {*proposed.rejects, *(row.reason for row in rows)}
+        hint = "raise the budget" if "budget" in reasons else "take a larger model"
+        if reasons == {TOO_LONG}:
+            hint = "give the teacher a larger context, and --out a new folder"
+        raise TeacherError("none of the teacher's first texts could be used", hint)
 
 
 def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:

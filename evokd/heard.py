@@ -37,7 +37,7 @@ class Heard:
                 f"{other.path.parent} was run with {known['name']}, another model than now",
                 "compare with one model, or give --out a new folder",
             )
-        # What the other's budget refused is for this one's to decide.
+        # What the other was refused is for this one's budget and context to decide.
         self._replies: dict[str, Any] = {
             _named(call.kind, call.request): reply
             for call in other.calls(scope)
@@ -53,6 +53,10 @@ class Heard:
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
         """Give the scores that were heard, and ask for the rest."""
         return self._answer("score", requests, self.teacher.score, on_done)
+
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """Have the model refuse what is too long for it."""
+        self.teacher.check(requests)
 
     def close(self) -> None:
         """Free the model."""

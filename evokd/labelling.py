@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evokd import prior, prompts
+from evokd import prior, prompts, shorter
 from evokd.calls import Calls, refused
 from evokd.ledger import Ledger
 from evokd.likeness import Demonstrations
 from evokd.task import Task
-from evokd.teacher import Score, Scored
+from evokd.teacher import Refusal, Score, Scored, Written
 
 DISAGREE = "labels disagree"
 """Why a text has no answer that can be trusted: two readings of it differ."""
@@ -104,19 +104,39 @@ def label_texts(
     asked_in = opinions(task)
     count = len(asked_in)
     tick = progress("labelling", count * len(texts))
-    by_order = [label_requests(task, texts, order, like=like) for order in asked_in]
     # Text by text: what a budget cuts off is a few texts, not the second opinion of all of them.
-    asked = [request for pair in zip(*by_order, strict=True) for request in pair]
     scopes = [f"{scope}/label {n}" for n in range(1, count + 1)] * len(texts)
+
+    def requests(level: int) -> list[Score]:
+        shown = [likest(examples, level) for examples in like]
+        by_order = [label_requests(task, texts, order, like=shown) for order in asked_in]
+        return [request for pair in zip(*by_order, strict=True) for request in pair]
+
+    def put(numbers: Sequence[int], asked: Sequence[Score]) -> list[Scored]:
+        return calls.score([scopes[i] for i in numbers], asked, tick)
+
+    _, scored = shorter.ask(put, requests)
     said = [
-        None if refused(scored) else _heard(scored, order, task.names)
-        for scored, order in zip(
-            calls.score(scopes, asked, tick), asked_in * len(texts), strict=True
-        )
+        None if refused(one) else _heard(one, order, task.names)
+        for one, order in zip(scored, asked_in * len(texts), strict=True)
     ]
     by_text = [said[i : i + count] for i in range(0, len(said), count)]
     priors = _priors(task, calls, by_text, asked_for)
-    return [_joined(task.names, given, priors) for given in by_text]
+    refusals = [first_refusal(scored[i : i + count]) for i in range(0, len(said), count)]
+    return [
+        Labelled("", reason=why) if why else _joined(task.names, given, priors)
+        for given, why in zip(by_text, refusals, strict=True)
+    ]
+
+
+def first_refusal(said: Sequence[Written | Scored]) -> Refusal | None:
+    """Return why the first of a text's questions that got no answer got none."""
+    return next(filter(None, map(refused, said)), None)
+
+
+def likest(examples: Demonstrations, level: int) -> Demonstrations:
+    """Return the like texts that a level of `evokd.shorter` shows, the likest; none at the last."""
+    return examples[len(examples) - (len(examples) >> level) :]
 
 
 class _Heard(NamedTuple):
@@ -181,8 +201,6 @@ def _joined(
     given = [
         prior.without(known, one.probabilities, bounded=one.bounded) for one, known in pairs if one
     ]
-    if len(given) < len(said):
-        return Labelled("", reason="budget")
     mean = np.mean(given, axis=0)
     agreed = len({int(one.argmax()) for one in given}) == 1
     return Labelled(

@@ -18,6 +18,7 @@ from typing import Any
 from evokd import lessons
 from evokd.arms import ARMS, Arm, View, arm_of, covered, planned_requests
 from evokd.arms.attributes import ask_attributes
+from evokd.arms.cover import cover_requests
 from evokd.calls import Calls
 from evokd.cleaning import suspects
 from evokd.errors import ReplayMiss
@@ -109,6 +110,7 @@ class Loop:
         if (known := self.ledger.plan(number)) is not None:
             return known
         if number == 0:
+            self._check_teacher()
             self._ask_attributes()
         parts, dev = arm_of(self.task, number).parts, self._dev_texts(number)
         planner = Planner(
@@ -267,6 +269,13 @@ class Loop:
         rows = gather(view, number, proposed.texts, self.known, dev=0, counts=counts)
         remember(self.known, rows)
         return [replace(row, split="dev") if row.split else row for row in rows]
+
+    def _check_teacher(self) -> None:
+        """Refuse a teacher whose context has no place for the labels, before it is asked."""
+        if self._arm.teacher:
+            view = self._view(0, {"cover": dict.fromkeys(self.task.names, 1), "blind": True})
+            covering = [request for _, request in cover_requests(view)]
+            self.calls.check([*self.kind.questions("a"), *covering])
 
     def _ask_attributes(self) -> None:
         wanted = self.task.method.attributes and self._arm.teacher

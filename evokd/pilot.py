@@ -34,7 +34,7 @@ from evokd.records import Prediction, Row
 from evokd.replies import FAULTS
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
-from evokd.teacher import Generate, Score, Scored, Teacher, Written
+from evokd.teacher import TOO_LONG, Generate, Score, Scored, Teacher, Written
 from evokd.trust import agreed_on, kappa, was_labelled
 from evokd.watch import Watch, steps
 from evokd.wording import Seen
@@ -132,7 +132,9 @@ class Pilot:
         ledger, model = self.calls.ledger, self.task.teacher.model
         if ledger.meta("pilot teacher") not in (None, model):
             self.calls.check_teacher()
-        self._label("warm up", [self.data.seed[0].text])
+        (said,) = self._label("warm up", [self.data.seed[0].text])
+        if said.reason == TOO_LONG:  # it, or the labels alone
+            self.calls.check(kind_of(self.task).questions("a"))
         ledger.set_meta("pilot teacher", model)
 
     def _label(self, what: str, texts: Sequence[str]) -> Any:

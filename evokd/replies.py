@@ -16,19 +16,21 @@ from typing import Literal, TypeGuard, TypeVar, get_args
 from evokd.answers import Span
 from evokd.examples import is_unicode
 from evokd.pieces import pieces
-from evokd.teacher import Written
+from evokd.teacher import TOO_LONG, Refusal, Written
 from serving.spans import without_overlaps
 
-Reject = Literal[
-    "budget",
-    "cut",
-    "no json",
-    "wrong shape",
-    "no text",
-    "unknown label",
-    "unknown type",
-    "not in the text",
-]
+Reject = (
+    Refusal
+    | Literal[
+        "cut",
+        "no json",
+        "wrong shape",
+        "no text",
+        "unknown label",
+        "unknown type",
+        "not in the text",
+    ]
+)
 Fault = Literal["empty text", "text too long", "text not Unicode", "not asked for"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Why a text is left out of a reply whose other texts are read."""
@@ -280,9 +282,9 @@ def _is_texts(value: object) -> TypeGuard[list[str]]:
 
 def _read(reply: Written, brackets: str) -> tuple[object, Reject | None]:
     """Return the JSON value between the first opening and the last closing bracket, or why not."""
-    if reply.finish == "budget":
-        return None, "budget"
-    if reply.finish == "length":
+    if reply.finish in ("budget", TOO_LONG):
+        return None, reply.finish
+    if reply.finish in ("length", "context"):
         return None, "cut"
     start, end = reply.text.find(brackets[0]), reply.text.rfind(brackets[1])
     if start < 0 or end <= start:

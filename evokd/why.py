@@ -25,7 +25,8 @@ from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate
-from evokd.teacher import Scored, Written
+from evokd.shorter import LEVELS, clipped
+from evokd.teacher import TOO_LONG, Scored, Written
 from evokd.trust import was_labelled
 from evokd.wording import quote
 
@@ -155,19 +156,19 @@ class Record:
             return tuple(Shown(self.told(seed), "edited") for seed in found)
         if row.example.origin in ("hard", "easy") and source.startswith("group "):
             group = Group.from_json(plan["groups"][int(source.removeprefix("group ")) - 1])
+            group = group.within(self._asked(row), self.task.kind)
             seen = [("wrong", s) for s in group.wrong] + [("right", s) for s in group.right]
             return tuple(
                 Shown(self.told(s.text), role, s.predicted, self._sure(s.text, row.round))
                 for role, s in seen
             )
-        if (call := self.call(row)) is None:
+        if not (asked := self._asked(row)):
             return ()
-        asked = call.request["messages"][-1]["content"]
         # The plans of texts for the gate are not kept; what was kept then is all they may show.
         kept = (t for t, rows in self.by_text.items() if any(r.split == "train" for r in rows))
         planned = plan.get("examples", {}).get(source, ())
-        texts = [t for t in planned if quote(t) in asked] or (
-            [t for t in (*self.own, *kept) if quote(t) in asked]
+        texts = [t for t in planned if _quoted(t, asked)] or (
+            [t for t in (*self.own, *kept) if _quoted(t, asked)]
         )
         return tuple(Shown(self.told(t), "example") for t in texts)
 
@@ -213,6 +214,11 @@ class Record:
         by_name = dict(zip(self.task.names, known[int(number) - 1], strict=True))
         return [by_name[choice] for choice in call.request["choices"]]
 
+    def _asked(self, row: Row) -> str:
+        """Return the first question of the conversation that a text was written in."""
+        call = self.call(row)
+        return str(call.request["messages"][0]["content"]) if call else ""
+
     def _plan(self, number: int) -> dict[str, Any]:
         if number not in self._plans:
             self._plans[number] = self.ledger.plan(number) or {}
@@ -235,7 +241,7 @@ def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
     leak = reason.startswith("leak: ")
     again = reason in ("duplicate", "near-duplicate")
     # Whatever else a text was dropped for comes from its labelling.
-    others = ("empty", ASKED, SPENT, *LATER)
+    others = ("empty", ASKED, SPENT, TOO_LONG, *LATER)
     doubted = bool(reason) and not leak and not again and reason not in others
     # The budget may end before a text is labelled, or allow no more texts than were.
     unlabelled = reason == SPENT and not row.example.label
@@ -247,6 +253,7 @@ def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
         Check("no leak of a dev or test text", not leak, _twin(record, row) if leak else ""),
         Check("not said before", not again, _twin(record, row) if again else ""),
         *[budget] * unlabelled,
+        *[Check("short enough for the teacher", False)] * (reason == TOO_LONG),
         Check("its label can be trusted", not doubted, reason if doubted else unasked),
     ]
     if row.example.origin == "cover":
@@ -269,6 +276,11 @@ def _twin(record: Record, row: Row) -> str:
         if normalise(like.text) == words or is_near(trigrams(like.text), grams):
             return f"{row.reason}: {like.id} {quote(like.text)}"
     return row.reason or ""
+
+
+def _quoted(text: str, asked: str) -> bool:
+    """Say whether a question shows a text, or the beginning of it."""
+    return any(quote(shown) in asked for shown in {clipped(text, level) for level in LEVELS})
 
 
 def _weakness(call: Call | None) -> tuple[str, ...]:

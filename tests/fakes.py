@@ -19,8 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from evokd.errors import TeacherError
 from evokd.examples import Example
-from evokd.teacher import Generate, Message, Score, Scored, Written
+from evokd.teacher import (
+    TOO_LONG_TO_SCORE,
+    TOO_LONG_TO_WRITE,
+    Generate,
+    Message,
+    Score,
+    Scored,
+    Written,
+)
 
 # Not in the order of the alphabet: whoever sorts the labels is found out.
 KEYWORDS = {
@@ -66,6 +75,7 @@ class ScriptedTeacher:
         leaks: texts that it writes now and then, to see whether they are found.
         faulty: one reply in so many is cut, no JSON, or of a wrong shape; 0 means none.
         pause: seconds of sleep before every answer.
+        context: words that a conversation may have; 0 means any number.
 
     Attributes:
         asked: every request that reached it.
@@ -79,8 +89,10 @@ class ScriptedTeacher:
         leaks: Sequence[str] = (),
         faulty: int = 8,
         pause: float = 0.0,
+        context: int = 0,
         fingerprint: str = "scripted-1",
     ) -> None:
+        self.context = context
         self.fail_after, self.leaks, self.faulty, self.pause = fail_after, leaks, faulty, pause
         self.name, self.fingerprint = "scripted", fingerprint
         self.asked: list[Generate | Score] = []
@@ -99,6 +111,14 @@ class ScriptedTeacher:
     ) -> list[Scored]:
         return self._all(requests, self._score, on_done)
 
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        if any(map(self._too_long, requests)):
+            raise TeacherError(f"too long for {self.context} words", "raise teacher.context")
+
+    def _too_long(self, request: Generate | Score) -> bool:
+        words = sum(len(m.content.split()) for m in request.messages)
+        return bool(self.context) and words > self.context
+
     def close(self) -> None:
         self.closed = True
 
@@ -113,7 +133,11 @@ class ScriptedTeacher:
             if self.answered == self.fail_after:
                 raise Stopped(f"after {self.answered} calls")
             time.sleep(self.pause)
-            replies[i] = answer(requests[i])
+            if self._too_long(requests[i]):
+                write = isinstance(requests[i], Generate)
+                replies[i] = TOO_LONG_TO_WRITE if write else TOO_LONG_TO_SCORE
+            else:
+                replies[i] = answer(requests[i])
             self.answered += 1
             if on_done is not None:
                 on_done(i, replies[i])

@@ -187,7 +187,7 @@ def test_texts_for_the_gate_are_outside_the_budget(ledger: Ledger) -> None:
     assert not any(map(refused, calls.generate("gate 0/cover", writes(9))))
     assert loop_tokens(ledger) == 0
     said = calls.generate("round 0/cover", writes(9))
-    assert [refused(reply) for reply in said] == [False] * 3 + [True] * 6
+    assert [refused(reply) for reply in said] == [None] * 3 + ["budget"] * 6
     assert not any(map(refused, calls.generate("gate 1/cover", writes(9))))
     assert (loop_tokens(ledger), calls.spent()) == (300, True)
 

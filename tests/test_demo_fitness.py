@@ -33,6 +33,9 @@ class Told:
             for r, a in zip(requests, said, strict=True)
         ]
 
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

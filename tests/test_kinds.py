@@ -69,6 +69,8 @@ class Answers:
             on_done(i, made[-1])
         return made
 
+    def check(self, requests: Sequence[Generate | Score]) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -87,6 +87,8 @@ class Listener:
         self.scored += [r for r in requests if r.choices != ("a", "b")]
         return [Scored((-2.0, -1.0, *[-3.0] * len(r.choices[2:])), 9, 3, 12) for r in requests]
 
+    def check(self, requests: Sequence[Score | Generate]) -> None: ...
+
     def close(self) -> None: ...
 
 

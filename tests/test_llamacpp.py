@@ -23,7 +23,7 @@ from tiny_teacher import (
 )
 
 from evokd.errors import TeacherError
-from evokd.teacher import Generate, Message, Score, Scored, Written, opening
+from evokd.teacher import TOO_LONG, Generate, Message, Score, Scored, Written, opening
 from evokd.teacher.chat import CHATML
 from evokd.teacher.llamacpp import LlamaCppTeacher
 
@@ -155,16 +155,38 @@ def test_a_full_memory_parks_rows_and_goes_on(
             assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)
 
 
-def test_too_long_a_prompt_is_refused_before_any_work(path: Path) -> None:
+def test_too_long_a_prompt_is_refused_and_the_others_are_answered(path: Path) -> None:
+    long = (Message("user", "z" * 300),)
+    one, *others = writes(3, temperature=0)
+    first, *rest = scores(3)
+    with opened(path, context=256) as small:
+        done: dict[int, Written | Scored] = {}
+        replies = small.generate([one, Generate(long), *others], done.__setitem__)
+        assert dict(enumerate(replies)) == done
+        assert replies[1] == Written("", TOO_LONG, 0, 0, 0)
+        alone = [w.text for w in cold(small).generate([one, *others])]
+        assert [w.text for w in (replies[0], *replies[2:])] == alone
+        scored: dict[int, Scored] = {}
+        said = small.score([first, Score(long, CHOICES), *rest], scored.__setitem__)
+        assert dict(enumerate(said)) == scored
+        assert said[1] == Scored((), 0, 0, 0, refused=TOO_LONG)
+        plain = small.score([first, *rest])
+        assert [s.logprobs for s in plain] == [
+            pytest.approx(s.logprobs, abs=0.05) for s in (said[0], *said[2:])
+        ]
+        assert small.score([Score(long, CHOICES)]) == [said[1]]
+        far = Score(first.messages, CHOICES, baseline=long)
+        assert small.score([far]) == [said[1]]
+
+
+def test_what_is_too_long_can_be_told_before_it_is_asked(path: Path) -> None:
     long = (Message("user", "z" * 300),)
     with opened(path, context=256) as small:
-        done: list[int] = []
-        with pytest.raises(TeacherError, match="256") as caught:
-            small.generate([*writes(2), Generate(long)], lambda i, _: done.append(i))
-        assert "teacher.context" in caught.value.hint
-        with pytest.raises(TeacherError, match="256"):
-            small.score([*scores(2), Score(long, CHOICES)], lambda i, _: done.append(i))
-        assert not done
+        small.check([*writes(2), *scores(2)])
+        for request in (Generate(long), Score(long, CHOICES)):
+            with pytest.raises(TeacherError, match="256") as caught:
+                small.check([*writes(2), *scores(2), request])
+            assert "teacher.context" in caught.value.hint
 
 
 def test_a_reply_shrinks_where_the_context_ends(path: Path) -> None:
@@ -175,7 +197,7 @@ def test_a_reply_shrinks_where_the_context_ends(path: Path) -> None:
         message = Message("user", request.messages[0].content + fill)
         [reply] = small.generate([Generate((message,), temperature=0, max_tokens=100)])
         assert reply.tokens_in == 236
-        assert reply.tokens_out == 20 or reply.finish == "stop"
+        assert (reply.tokens_out, reply.finish) == (20, "context") or reply.finish == "stop"
 
 
 def test_no_sequence_outgrows_the_training_context(tmp_path: Path) -> None:
@@ -183,7 +205,7 @@ def test_no_sequence_outgrows_the_training_context(tmp_path: Path) -> None:
     with opened(path, context=1024) as teacher:
         assert len(teacher.generate(writes(20, temperature=0))) == 20
         with pytest.raises(TeacherError, match="128") as caught:
-            teacher.generate([Generate((Message("user", "z" * 130),))])
+            teacher.check([Generate((Message("user", "z" * 130),))])
         assert "trained on 128" in caught.value.hint
 
 

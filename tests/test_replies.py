@@ -28,7 +28,7 @@ from evokd.teacher import Written
 
 def reply(text: str, finish: str = "stop") -> Written:
     """Return a reply as the teacher would give it."""
-    assert finish in ("stop", "length")
+    assert finish in ("stop", "length", "context")
     return Written(text, finish, 0, 0, 0)  # type: ignore[arg-type]
 
 
@@ -155,6 +155,7 @@ def test_hard_and_easy_of_the_wrong_shape(text: str, reason: str) -> None:
 
 def test_a_cut_reply_is_refused_even_when_it_parses() -> None:
     assert parse_list(reply('["a"]', "length")).reject == "cut"
+    assert parse_list(reply('["a"]', "context")).reject == "cut"
     assert parse_hard_easy(reply('{"hard": ["a"]}', "length")).reject == "cut"
 
 

@@ -84,7 +84,7 @@ def _names(task: Task, teacher: Teacher) -> dict[str, AnswerAll]:
 
     def score(texts: Sequence[str]) -> list[str]:
         said = teacher.score(label_requests(task, texts, task.names))
-        return [task.names[s.logprobs.index(max(s.logprobs))] for s in said]
+        return [task.names[s.logprobs.index(max(s.logprobs))] if s.logprobs else "" for s in said]
 
     def write(texts: Sequence[str]) -> list[str]:
         asked = label_requests(task, texts, task.names)
@@ -106,8 +106,14 @@ def _yes_or_no(task: Task, teacher: Teacher) -> dict[str, AnswerAll]:
             for text in texts
             for name in task.names
         ]
-        yes = iter([s.logprobs[0] >= s.logprobs[1] for s in teacher.score(asked)])
-        return [write_labels([name for name in task.names if next(yes)]) for _ in texts]
+        said = iter(teacher.score(asked))
+        of_texts = [{name: next(said).logprobs for name in task.names} for _ in texts]
+        return [
+            write_labels([name for name, (yes, no) in of.items() if yes >= no])
+            if all(of.values())
+            else ""
+            for of in of_texts
+        ]
 
     return {"teacher_score": score}
 

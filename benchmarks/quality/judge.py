@@ -56,7 +56,7 @@ class JudgedTeacher:
         at = {label: n for n, label in enumerate(self._judge.labels)}
 
         def judged(index: int, scored: Scored) -> Scored:
-            if not scored.logprobs:  # never asked, the budget is spent
+            if scored.refused:
                 return scored
             chosen = (answers[index, at[choice]] for choice in requests[index].choices)
             return replace(scored, logprobs=tuple(map(float, chosen)), bounded=())
@@ -66,6 +66,10 @@ class JudgedTeacher:
                 on_done(index, judged(index, scored))
 
         return [judged(n, one) for n, one in enumerate(self._teacher.score(requests, done))]
+
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """See `evokd.teacher.Teacher`."""
+        self._teacher.check(requests)
 
     def close(self) -> None:
         """See `evokd.teacher.Teacher`."""

@@ -27,8 +27,8 @@ def ask_attributes(view: View) -> dict[str, Any]:
     task = view.task
     messages = prompts.ask_attributes(task.domain, task.labels, count=COUNT, kind=task.kind)
     asked = view.sampling(messages, "attributes", grammar=grammar.attributes(2 * COUNT))
-    ((_, reply),) = view.ask("attributes", [asked], "asking how texts differ")
-    parsed = replies.parse_attributes(reply)
+    (said,) = view.ask("attributes", lambda _: [asked], "asking how texts differ")
+    parsed = replies.parse_attributes(said.reply)
     return {"styles": styles(parsed), "reject": parsed.reject}
 
 

@@ -10,6 +10,7 @@ from evokd.answers import write_labels
 from evokd.arms.view import SURPLUS, Proposal, Proposed, View
 from evokd.prompts import STYLES
 from evokd.seeds import derive
+from evokd.shorter import clipped, fewer
 from evokd.task import Task
 from evokd.teacher import Generate, grammar
 
@@ -23,11 +24,15 @@ def covered(view: View) -> Proposed:
     never checked (ZeroGen, arXiv 2202.07922). Entities cannot be set that way, because a prompt
     names only their type: of a NER task the teacher labels them after all.
     """
-    asked = cover_requests(view)
-    said = view.ask("cover", [r for _, r in asked], "writing texts of every label") if asked else []
+    labels = [label for label, _ in cover_requests(view)]
+    said = view.ask(
+        "cover",
+        lambda level: [request for _, request in cover_requests(view, level)],
+        "writing texts of every label",
+    )
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
-    for (label, _), (key, reply) in zip(asked, said, strict=True):
+    for label, (key, _, reply) in zip(labels, said, strict=True):
         parsed = replies.parse_list(reply)
         rejects.update(replies.refusals(parsed))
         given = label_alone(view.task, label) if view.plan.get("blind") else None
@@ -35,8 +40,12 @@ def covered(view: View) -> Proposed:
     return Proposed(tuple(texts), rejects=dict(rejects))
 
 
-def cover_requests(view: View) -> list[tuple[str, Generate]]:
-    """Return (label, request) for every planned conversation that covers a label."""
+def cover_requests(view: View, level: int = 0) -> list[tuple[str, Generate]]:
+    """Return (label, request) for every planned conversation that covers a label.
+
+    Args:
+        level: of `evokd.shorter`, of the examples.
+    """
     made = []
     task = view.task
     styles = view.plan.get("styles") or STYLES
@@ -47,6 +56,7 @@ def cover_requests(view: View) -> list[tuple[str, Generate]]:
     for n in range(max(cover.values(), default=0)):
         for label in (name for name, count in cover.items() if n < count):
             pick = derive(task.loop.seed, view.scope, label, n)
+            shown = [] if view.plan.get("blind") else some(view.plan["examples"][label], pick)
             messages = prompts.ask_cover(
                 task.domain,
                 task.labels,
@@ -54,7 +64,7 @@ def cover_requests(view: View) -> list[tuple[str, Generate]]:
                 count=COVER_TEXTS,
                 # Every style comes round before one comes again, from round to round.
                 style=styles[(before.get(label, 0) + n + first[label]) % len(styles)],
-                examples=() if view.plan.get("blind") else some(view.plan["examples"][label], pick),
+                examples=[clipped(text, level) for text in fewer(shown, level)],
                 kind=task.kind,
             )
             made.append((label, view.sampling(messages, "cover", label, n, grammar=shape)))

@@ -6,12 +6,14 @@ The groups of mistakes, and whether a report stands before them, are the plan's.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from evokd import prompts, replies
-from evokd.arms.view import SURPLUS, Proposal, Proposed, View
+from evokd.arms.view import SURPLUS, Proposal, Proposed, Said, View
 from evokd.feedback import Group
-from evokd.teacher import Generate, Message, Written, grammar
+from evokd.teacher import TOO_LONG, Generate, Message, Written, grammar
 
 
 def feedback_texts(view: View) -> Proposed:
@@ -22,31 +24,28 @@ def feedback_texts(view: View) -> Proposed:
     arXiv 2411.05045, which asks for texts with the report in view).
     """
     weaknesses: tuple[tuple[str, ...], ...] = ()
-    if view.plan.get("at_once"):
-        follow = writing_requests(view)
-    else:
-        asked = analysis_requests(view)
-        if not asked:
-            return Proposed()
-        analyses = [said for _, said in view.ask("analyse", asked, "analysing mistakes")]
-        weaknesses = tuple(replies.parse_patterns(said) for said in analyses)
-        follow = [
-            _writing(view, number, prompts.ask_texts(a.messages, said.text.strip(), **_asked(view)))
-            for number, (a, said) in enumerate(zip(asked, analyses, strict=True))
-        ]
-    written = view.ask("write", follow, "writing hard and easy texts") if follow else []
-    texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
-    for number, (key, reply) in enumerate(written):
+    numbers: Sequence[int] = range(len(_groups(view)))
+    follow: Callable[[int], list[Generate]] = partial(writing_requests, view)
+    if not view.plan.get("at_once"):
+        analyses = view.ask("analyse", partial(analysis_requests, view), "analysing mistakes")
+        weaknesses = tuple(replies.parse_patterns(said.reply) for said in analyses)
+        # Where even one mistake was too long there is no conversation to write in.
+        numbers = [n for n in numbers if analyses[n].reply.finish != TOO_LONG]
+        rejects[TOO_LONG] += len(analyses) - len(numbers)
+        follow = partial(_following, view, {n: analyses[n] for n in numbers})
+    written = view.ask("write", follow, "writing hard and easy texts")
+    texts: list[Proposal] = []
+    for number, (key, _, reply) in zip(numbers, written, strict=True):
         read, refused = _read(view, reply)
         rejects.update(refused)
         source = f"group {number + 1}"
         texts += [Proposal(text, origin, key, source, label) for origin, text, label in read]
-    return Proposed(tuple(texts), weaknesses, dict(rejects))
+    return Proposed(tuple(texts), weaknesses, dict(+rejects))
 
 
-def analysis_requests(view: View) -> list[Generate]:
-    """Return P1 for every planned group of feedback."""
+def analysis_requests(view: View, level: int = 0) -> list[Generate]:
+    """Return P1 for every planned group of feedback, shown at a level of `evokd.shorter`."""
     task, report = view.task, view.plan.get("report", ())
     return [
         view.sampling(
@@ -55,12 +54,12 @@ def analysis_requests(view: View) -> list[Generate]:
             ),
             "analyse", n,
         )
-        for n, g in enumerate(_groups(view))
+        for n, g in enumerate(_groups(view, level))
     ]  # fmt: skip
 
 
-def writing_requests(view: View) -> list[Generate]:
-    """Return P2 without P1 for every planned group of feedback."""
+def writing_requests(view: View, level: int = 0) -> list[Generate]:
+    """Return P2 without P1 for every planned group of feedback, shown at a level."""
     task, report = view.task, view.plan.get("report", ())
     return [
         _writing(
@@ -69,12 +68,28 @@ def writing_requests(view: View) -> list[Generate]:
                 task.domain, task.labels, g.right, g.wrong, report=report, **_asked(view)
             ),
         )
-        for n, g in enumerate(_groups(view))
+        for n, g in enumerate(_groups(view, level))
     ]  # fmt: skip
 
 
-def _groups(view: View) -> list[Group]:
-    return [Group.from_json(g) for g in view.plan.get("groups", ())]
+def _following(view: View, analyses: Mapping[int, Said], level: int) -> list[Generate]:
+    """Return P2 in the conversations of some groups, or in what a level shows, where it is less."""
+    shown = analysis_requests(view, level)
+    made = []
+    for number, said in analyses.items():
+        begun = min(said.request.messages, shown[number].messages, key=_letters)
+        asked = prompts.ask_texts(begun, said.reply.text.strip(), **_asked(view))
+        made.append(_writing(view, number, asked))
+    return made
+
+
+def _letters(messages: Sequence[Message]) -> int:
+    return sum(len(message.content) for message in messages)
+
+
+def _groups(view: View, level: int = 0) -> list[Group]:
+    groups = [Group.from_json(g) for g in view.plan.get("groups", ())]
+    return [group.shorter(level, view.task.kind) for group in groups]
 
 
 def _asked(view: View) -> dict[str, Any]:

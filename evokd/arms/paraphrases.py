@@ -16,12 +16,12 @@ def paraphrased(view: View) -> Proposed:
 
     Entities move in another wording: of a NER task the teacher labels the paraphrases.
     """
-    asked = paraphrase_requests(view)
-    said = view.ask("paraphrase", asked, "saying the seeds in other ways") if asked else []
+    asked = paraphrase_requests(view)  # a seed is said again as a whole, or not at all
+    said = view.ask("paraphrase", lambda _: asked, "saying the seeds in other ways")
     kind = view.task.kind
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
-    for (_, answer), (key, reply) in zip(view.plan.get("paraphrases", ()), said, strict=True):
+    for (_, answer), (key, _, reply) in zip(view.plan.get("paraphrases", ()), said, strict=True):
         parsed = replies.parse_list(reply)
         rejects.update(replies.refusals(parsed))
         source = next(iter(names_in(answer, kind)), "")

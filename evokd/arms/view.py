@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from evokd import shorter
 from evokd.calls import Calls
 from evokd.seeds import derive
 from evokd.task import Task
@@ -46,6 +47,14 @@ class Proposed:
     rejects: Mapping[str, int] = field(default_factory=dict)
 
 
+class Said(NamedTuple):
+    """A reply, with the request that it answers and the key of the call."""
+
+    key: str
+    request: Generate
+    reply: Written
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What an arm may see of a run: never a test text, and of dev only scores.
@@ -74,17 +83,25 @@ class View:
             grammar=grammar if teacher.structure else "",
         )
 
-    def ask(self, step: str, requests: Sequence[Generate], what: str) -> list[tuple[str, Written]]:
-        """Ask for texts; returns the key of every call with its reply.
+    def ask(
+        self, step: str, requests: Callable[[int], Sequence[Generate]], what: str
+    ) -> list[Said]:
+        """Ask for texts; returns what was asked in the end, and its reply.
 
         Args:
             step: ends the scope of the calls, such as "write".
+            requests: makes them at a level of `evokd.shorter`.
             what: what a watcher is told.
         """
+        if not requests(0):
+            return []
         scope = f"{self.scope}/{step}"
-        keys = self.calls.keys(scope, requests)
-        tick = self.progress(what, len(requests))
-        return list(zip(keys, self.calls.generate(scope, requests, tick), strict=True))
+
+        def put(_: Sequence[int], asked: Sequence[Generate]) -> list[Written]:
+            return self.calls.generate(scope, asked, self.progress(what, len(asked)))
+
+        asked, replies = shorter.ask(put, requests)
+        return list(map(Said, self.calls.keys(scope, asked), asked, replies))
 
 
 def joined(parts: Iterable[Proposed]) -> Proposed:

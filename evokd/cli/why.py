@@ -148,7 +148,11 @@ def _call(call: Call, full: bool) -> list[tuple[str, str]]:
 def _reply(call: Call) -> str:
     if call.reply is None:
         return "none yet"
-    return str(call.reply.get("text") or "not asked: the budget was spent")
+    from evokd.calls import read_reply, refused
+
+    if why := refused(read_reply(call.reply, call.tokens)):
+        return "not asked: " + ("the budget was spent" if why == "budget" else why)
+    return str(call.reply.get("text", ""))
 
 
 def _called(call: Call) -> str:

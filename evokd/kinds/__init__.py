@@ -18,6 +18,7 @@ from evokd.likeness import Demonstrations
 from evokd.records import Prediction
 from evokd.scores import Scores
 from evokd.task import Task
+from evokd.teacher import Generate, Score
 from evokd.wording import Seen
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Kind(Protocol):
             asked_for: for every text the label that it was written for, or None; () for none. Of
                 use where the labels compete: they tell which of them the teacher favours.
         """
+        ...
+
+    def questions(self, text: str) -> Sequence[Generate | Score]:
+        """Return what a teacher is asked first about a text, with no like texts."""
         ...
 
     def confusion(self, seen: Seen) -> tuple[str, str]:

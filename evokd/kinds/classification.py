@@ -9,11 +9,12 @@ import numpy as np
 
 from evokd.answers import names_in
 from evokd.examples import Example
-from evokd.labelling import Labelled, Progress, label_texts
+from evokd.labelling import Labelled, Progress, label_requests, label_texts, opinions
 from evokd.likeness import Demonstrations
 from evokd.records import Prediction
 from evokd.scores import Scores, score
 from evokd.task import Task
+from evokd.teacher import Score
 from evokd.wording import Seen
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Classification:
     ) -> list[Labelled]:
         """Score every label of every text in two orders."""
         return label_texts(self.task, calls, scope, texts, progress, like=like, asked_for=asked_for)
+
+    def questions(self, text: str) -> list[Score]:
+        """Return the labels to score, in one order and in the other."""
+        orders = opinions(self.task)
+        return [asked for order in orders for asked in label_requests(self.task, [text], order)]
 
     def confusion(self, seen: Seen) -> tuple[str, str]:
         """Return the right label and the one given."""

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from evokd import prompts
+from evokd import prompts, shorter
 from evokd.answers import Span, marked, names_in, read_spans, write_spans
 from evokd.calls import Calls, refused
 from evokd.examples import Example
-from evokd.labelling import Labelled, Progress, opinions
+from evokd.labelling import Labelled, Progress, likest, opinions
 from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS
 from evokd.records import Prediction
 from evokd.replies import Entities, occurrences, parse_entities
 from evokd.scores import Scores, score_spans
 from evokd.task import Task
-from evokd.teacher import Generate, Score, grammar
+from evokd.teacher import Generate, Refusal, Score, Written, grammar
 from evokd.wording import Seen
 from serving.spans import without_overlaps
 
 MOST = 40  # entities of one text
+REFUSALS = get_args(Refusal)
 UNCERTAIN = "uncertain entity"
 UNREAD = "entities: "  # opens why a text has no answer though the teacher gave one
 OVERLAP = "overlapping entity"
@@ -79,8 +80,8 @@ class EntityTagging:
         for (number, span), scored in zip(
             doubted, calls.score(f"{scope}/verdicts", doubts, tick), strict=True
         ):
-            if refused(scored):
-                one[number] = Entities(reject="budget")
+            if why := refused(scored):
+                one[number] = Entities(reject=why)
                 continue
             best = max(range(len(VERDICTS)), key=lambda i, s=scored: s.logprobs[i])  # type: ignore[misc]
             verdicts[number][span] = VERDICTS[best]
@@ -88,6 +89,10 @@ class EntityTagging:
             joined(a, b, verdicts[number])
             for number, (a, b) in enumerate(zip(one, other, strict=True))
         ]
+
+    def questions(self, text: str) -> list[Generate]:
+        """Return the requests to copy entities out, with the types in one order and the other."""
+        return [self._request(text, order, ()) for order in opinions(self.task)]
 
     def confusion(self, seen: Seen) -> tuple[str, str]:
         """Return the type of the first entity that is wrong, and what it was taken for.
@@ -129,12 +134,18 @@ class EntityTagging:
         tick = progress("labelling", len(both) * len(texts))
         # Text by text: what a budget cuts off is a few texts, not the second reply of all of them.
         scopes = [f"{scope}/label {n}" for n in range(1, len(both) + 1)] * len(texts)
-        asked = [
-            self._request(text, order, shown)
-            for text, shown in zip(texts, like or [()] * len(texts), strict=True)
-            for order in both
-        ]
-        replies = calls.generate(scopes, asked, tick)
+
+        def requests(level: int) -> list[Generate]:
+            return [
+                self._request(text, order, likest(shown, level))
+                for text, shown in zip(texts, like or [()] * len(texts), strict=True)
+                for order in both
+            ]
+
+        def put(numbers: Sequence[int], asked: Sequence[Generate]) -> list[Written]:
+            return calls.generate([scopes[i] for i in numbers], asked, tick)
+
+        _, replies = shorter.ask(put, requests)
         of_texts = (text for text in texts for _ in both)
         return [
             parse_entities(reply, text, self.task.names)
@@ -168,7 +179,7 @@ def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelle
     Entities that are not in the answer are told by reason: the verdict on them, or OVERLAP.
     """
     if reject := one.reject or other.reject:
-        return Labelled("", reason=reject if reject == "budget" else f"{UNREAD}{reject}")
+        return Labelled("", reason=reject if reject in REFUSALS else f"{UNREAD}{reject}")
     kept = {*one.spans} & {*other.spans}
     kept |= {span for span, verdict in verdicts.items() if verdict == "right"}
     answer = without_overlaps(sorted(kept))

@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from evokd import prompts
 from evokd.answers import names_in, read_labels, write_labels
-from evokd.calls import Calls, refused
+from evokd.calls import Calls
 from evokd.examples import Example
-from evokd.labelling import DISAGREE, Labelled, Progress, distribution, opinions
+from evokd.labelling import (
+    DISAGREE,
+    Labelled,
+    Progress,
+    distribution,
+    first_refusal,
+    opinions,
+)
 from evokd.likeness import Demonstrations
 from evokd.prompts import YES_NO
 from evokd.records import Prediction
@@ -60,26 +67,29 @@ class Multilabel:
 
         `like` is not shown: an answer of several labels says little about one of them.
         """
-        names, domain = self.task.names, self.task.domain
-        shown = [{n: self.task.labels[n] for n in order} for order in opinions(self.task)]
-        size = len(shown) * len(names)
+        names, numbers = self.task.names, range(1, len(opinions(self.task)) + 1)
+        size = len(numbers) * len(names)
         tick = progress("labelling", size * len(texts))
-        asked = [
-            Score(prompts.ask_applies(domain, labels, text, label=name), YES_NO)
-            for text in texts  # outermost, so that what a budget cuts off is a few texts
-            for labels in shown
-            for name in names
-        ]
-        numbers = range(1, len(shown) + 1)
+        # Text by text: what a budget cuts off is a few texts.
+        asked = [request for text in texts for request in self.questions(text)]
         scopes = [f"{scope}/label {n}" for n in numbers for _ in names] * len(texts)
         scored = calls.score(scopes, asked, tick)
         parts = [scored[start : start + size] for start in range(0, len(scored), size)]
         return [self._labelled(part) for part in parts]
 
+    def questions(self, text: str) -> list[Score]:
+        """Return a yes or no for every label, in one order of the labels and in the other."""
+        shown = [{n: self.task.labels[n] for n in order} for order in opinions(self.task)]
+        return [
+            Score(prompts.ask_applies(self.task.domain, labels, text, label=name), YES_NO)
+            for labels in shown
+            for name in self.task.names
+        ]
+
     def _labelled(self, scored: Sequence[Scored]) -> Labelled:
         """Join the yes and no of every label in the first order, then in the second, if any."""
-        if any(map(refused, scored)):
-            return Labelled("", reason="budget")
+        if why := first_refusal(scored):
+            return Labelled("", reason=why)
         yes = [distribution(one, YES_NO, YES_NO)[0] for one in scored]
         said = np.array(yes).reshape(-1, len(self.task.names))
         return self._joined(said[0], said[-1])

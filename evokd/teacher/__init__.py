@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from evokd.settings import TeacherSettings
 
 KEY = "EVOKD_API_KEY"  # environment variable with a server's key
+Refusal = Literal["budget", "too long for the teacher"]
+"""Why a request got no answer: a run's budget was spent, or its prompt has no place."""
+TOO_LONG: Final = "too long for the teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ class Written:
     """A sampled reply.
 
     Attributes:
-        finish: "stop" when the model ended its turn, "length" when it was cut, "budget" when it
-            was never asked because the run's budget was spent.
+        finish: "stop" when the model ended its turn, "length" when it was cut at `max_tokens`,
+            "context" when the context ended before that; or why it was never asked.
         tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
         tokens_out: tokens sampled.
         decoded: tokens that went through the model for this request, a shared prefix counted
@@ -90,7 +93,7 @@ class Written:
     """
 
     text: str
-    finish: Literal["stop", "length", "budget"]
+    finish: Literal["stop", "length", "context"] | Refusal
     tokens_in: int
     tokens_out: int
     decoded: int
@@ -102,7 +105,7 @@ class Scored:
 
     Attributes:
         logprobs: nats, of the whole choice; less those of the baseline, where there is one. Empty
-            when it was never asked because the run's budget was spent.
+            when it was never asked.
         tokens_in: tokens of the rendered prompt, shared prefixes counted in full.
         tokens_out: tokens of the choices that were worked out.
         decoded: tokens that went through the model for this request, a shared prefix and a
@@ -111,6 +114,7 @@ class Scored:
             Empty where a server does not tell its tokens.
         bounded: indices of the choices whose log-probability is only an upper bound; the same one
             for choices that begin alike and were not told apart.
+        refused: why it was never asked; None when it was.
     """
 
     logprobs: tuple[float, ...]
@@ -119,6 +123,7 @@ class Scored:
     decoded: int
     lengths: tuple[int, ...] = ()
     bounded: tuple[int, ...] = ()
+    refused: Refusal | None = None
 
     @property
     def per_token(self) -> tuple[float, ...]:
@@ -131,12 +136,17 @@ class Scored:
         return tuple(p / max(n, 1) for p, n in zip(self.logprobs, self.lengths, strict=True))
 
 
+TOO_LONG_TO_WRITE = Written("", TOO_LONG, 0, 0, 0)
+TOO_LONG_TO_SCORE = Scored((), 0, 0, 0, refused=TOO_LONG)
 OnWritten = Callable[[int, Written], None]
 OnScored = Callable[[int, Scored], None]
 
 
 class Teacher(Protocol):
-    """A language model that writes and scores, many requests at once."""
+    """A language model that writes and scores, many requests at once.
+
+    A request whose prompt is too long for it is answered with a refusal, and the others as usual.
+    """
 
     @property
     def name(self) -> str:
@@ -156,6 +166,10 @@ class Teacher(Protocol):
 
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
         """Score every request's choices; `on_done(index, scored)` is called as each one ends."""
+        ...
+
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """Raise a TeacherError where a prompt is too long and that can be told without asking."""
         ...
 
     def close(self) -> None:

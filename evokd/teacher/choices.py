@@ -9,6 +9,23 @@ from itertools import pairwise
 Tokens = tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question in tokens.
+
+    Attributes:
+        prompt: at least one token.
+        choices: each without the end of the turn.
+        baseline: the prompt about an empty text, empty when nothing is taken off.
+        every: work out every choice; None means where they are few.
+    """
+
+    prompt: Tokens
+    choices: tuple[Tokens, ...]
+    baseline: Tokens = ()
+    every: bool | None = None
+
+
 @dataclass(slots=True)
 class Branch:
     """Tokens of one or more choices up to the next fork, or to the end of a choice.

@@ -98,6 +98,9 @@ class HttpTeacher:
             raise ValueError("a Score needs at least one choice")
         return self._all(requests, self._remote.score, on_done)
 
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """Raise nothing: a server says only when it is asked that a prompt is too long for it."""
+
     def close(self) -> None:
         """Break off what is under way and hang up; a second time does nothing.
 

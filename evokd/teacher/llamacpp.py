@@ -6,14 +6,15 @@ choices); `native` holds the model.
 
 from __future__ import annotations
 
+import logging
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from evokd.errors import MissingExtra, TeacherError
 
@@ -24,16 +25,31 @@ except ImportError as missing:
     raise MissingExtra("teacher", missing) from missing
 
 from evokd.settings import TeacherSettings
-from evokd.teacher import Generate, Message, OnScored, OnWritten, Score, Scored, Written
+from evokd.teacher import (
+    TOO_LONG_TO_SCORE,
+    TOO_LONG_TO_WRITE,
+    Generate,
+    Message,
+    OnScored,
+    OnWritten,
+    Score,
+    Scored,
+    Written,
+)
 from evokd.teacher.chat import CUT, defused, render
+from evokd.teacher.choices import Ask
 from evokd.teacher.modelfile import find_model, sha256
 from evokd.teacher.native import Engine
 from evokd.teacher.replying import Thoughts
-from evokd.teacher.scoring import Ask, score
+from evokd.teacher.scoring import score
+from evokd.teacher.scoring import too_long as too_long_to_score
 from evokd.teacher.thinking import close_thinking, opens, strip_thinking, thinks
 from evokd.teacher.tuning import choose_width
+from evokd.teacher.writing import too_long as too_long_to_write
 from evokd.teacher.writing import write
 
+R = TypeVar("R")
+log = logging.getLogger("evokd.teacher")
 EVERY = {"all": True, "best": False, "auto": None}  # of a Score's search
 
 __all__ = ["LlamaCppTeacher", "find_model"]
@@ -79,49 +95,58 @@ class LlamaCppTeacher:
         A reply becomes shorter than asked for where the context ends before.
 
         Raises:
-            TeacherError: when a prompt is too long, or the chat template fails.
+            TeacherError: when the chat template fails.
         """
         with self._lock:
             engine = self._open()
             if self._side_by_side is None:
                 self._side_by_side = choose_width(engine, self._path, self._settings)
-            prompts, thoughts = [], []
-            for request in requests:
-                text = self._written_prompt(engine, request)
-                prompts.append(array("i", self._tokens(engine, text)))  # a tenth of a list's memory
-                thoughts.append(self._thoughts(text))
-            replies = write(
-                engine,
-                prompts,
-                requests=requests,
-                side_by_side=self._side_by_side,
-                on_done=on_done and (lambda i, r: on_done(i, _answer(r, thoughts[i]))),
-                thoughts=thoughts,
-            )
-            return [_answer(r, t) for r, t in zip(replies, thoughts, strict=True)]
+            width = self._side_by_side
+            prompts, thoughts = self._to_write(engine, requests)
+            problems = too_long_to_write(engine, prompts, requests=requests, thoughts=thoughts)
+
+            def work(fitting: Sequence[int], done: OnWritten) -> None:
+                thinking = [thoughts[i] for i in fitting]
+                write(
+                    engine,
+                    [prompts[i] for i in fitting],
+                    requests=[requests[i] for i in fitting],
+                    side_by_side=width,
+                    on_done=lambda i, reply: done(i, _answer(reply, thinking[i])),
+                    thoughts=thinking,
+                )
+
+            return _fitting(len(requests), problems, TOO_LONG_TO_WRITE, work, on_done)
 
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
         """Score every request's choices; `on_done(index, scored)` is called as each one ends.
 
         Raises:
-            TeacherError: when a prompt is too long, or the chat template fails.
+            TeacherError: when the chat template fails.
         """
         if not all(request.choices for request in requests):
             raise ValueError("a Score needs at least one choice")
         with self._lock:
             engine = self._open()
-            choice = cache(lambda text: tuple(engine.vocabulary.reply_tokens(text)))
-            prompt = cache(lambda turns: self._scored_prompt(engine, turns))
-            asks = [
-                Ask(
-                    prompt(request.messages),
-                    tuple(map(choice, request.choices)),
-                    prompt(request.baseline) if request.baseline else (),
-                    EVERY[request.search],
-                )
-                for request in requests
-            ]
-            return score(engine, asks, on_done=on_done)
+            asks = self._to_score(engine, requests)
+
+            def work(fitting: Sequence[int], done: OnScored) -> None:
+                score(engine, [asks[i] for i in fitting], on_done=done)
+
+            problems = too_long_to_score(engine, asks)
+            return _fitting(len(requests), problems, TOO_LONG_TO_SCORE, work, on_done)
+
+    def check(self, requests: Sequence[Generate | Score]) -> None:
+        """Raise the TeacherError of the first prompt that is too long; decodes nothing."""
+        with self._lock:
+            engine = self._open()
+            written = [request for request in requests if isinstance(request, Generate)]
+            prompts, thoughts = self._to_write(engine, written)
+            problems = too_long_to_write(engine, prompts, requests=written, thoughts=thoughts)
+            scored = [request for request in requests if isinstance(request, Score)]
+            more = too_long_to_score(engine, self._to_score(engine, scored))
+        for problem in (*problems.values(), *more.values()):
+            raise problem
 
     def close(self) -> None:
         """Free the model; a second time does nothing."""
@@ -167,6 +192,30 @@ class LlamaCppTeacher:
             raise TeacherError("the model's chat template makes an empty prompt", hint)
         return tokens
 
+    def _to_write(
+        self, engine: Engine, requests: Sequence[Generate]
+    ) -> tuple[list[array[int]], list[Thoughts | None]]:
+        """Return the tokens of every prompt, and how its reply may begin."""
+        prompts, thoughts = [], []
+        for request in requests:
+            text = self._written_prompt(engine, request)
+            prompts.append(array("i", self._tokens(engine, text)))  # a tenth of a list's memory
+            thoughts.append(self._thoughts(text))
+        return prompts, thoughts
+
+    def _to_score(self, engine: Engine, requests: Sequence[Score]) -> list[Ask]:
+        choice = cache(lambda text: tuple(engine.vocabulary.reply_tokens(text)))
+        prompt = cache(lambda turns: self._scored_prompt(engine, turns))
+        return [
+            Ask(
+                prompt(request.messages),
+                tuple(map(choice, request.choices)),
+                prompt(request.baseline) if request.baseline else (),
+                EVERY[request.search],
+            )
+            for request in requests
+        ]
+
     def _written_prompt(self, engine: Engine, request: Generate) -> str:
         text = self._prompt(engine, request.messages)
         # A grammar has no place for thoughts.
@@ -182,6 +231,35 @@ class LlamaCppTeacher:
         if tags is None or prompt.rstrip().endswith(tags.closing):
             return None
         return Thoughts(tags, opens(prompt, tags))
+
+
+def _fitting(
+    count: int,
+    too_long: Mapping[int, TeacherError],
+    refusal: R,
+    work: Callable[[Sequence[int], Callable[[int, R], None]], None],
+    on_done: Callable[[int, R], None] | None,
+) -> list[R]:
+    """Return the replies of all requests: a refusal to those that are too long.
+
+    Args:
+        work: answers the requests with some numbers, and hands on each reply with its place there.
+    """
+    replies = [refusal] * count
+    fitting = [i for i in range(count) if i not in too_long]
+
+    def done(place: int, reply: R) -> None:
+        replies[fitting[place]] = reply
+        if on_done:
+            on_done(fitting[place], reply)
+
+    for i, problem in too_long.items():
+        log.info("%s", problem.message)
+        if on_done:
+            on_done(i, refusal)
+    if fitting:
+        work(fitting, done)
+    return replies
 
 
 def _answer(reply: Written, thoughts: Thoughts | None) -> Written:

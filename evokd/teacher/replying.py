@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from evokd.teacher import Generate, Written
 from evokd.teacher.sampling import Sampler
@@ -79,9 +79,12 @@ class Reply:
             tokens = self.tokens[:-1] if self._turn_over else self.tokens
             text = self._vocabulary.text(tokens, marks=self._tags)
         whole = self._turn_over or self._cut is not None
+        cut: Literal["length", "context"] = "length"
+        if len(self.tokens) < self._request.max_tokens:
+            cut = "context"
         return Written(
             text=text,
-            finish="stop" if whole else "length",
+            finish="stop" if whole else cut,
             tokens_in=tokens_in,
             tokens_out=len(self.tokens),
             decoded=self.decoded,

@@ -13,31 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from evokd.errors import TeacherError
 from evokd.teacher import OnScored, Scored
-from evokd.teacher.choices import Tokens, Tree, tree
+from evokd.teacher.choices import Ask, Tokens, Tree, tree
 from evokd.teacher.heads import groups
 from evokd.teacher.native import Engine, NoSlot
 from evokd.teacher.search import FEW, Search
 
 WIDTH = 256  # tokens of texts side by side: with more, each pays for more memory of the others
 _Base = tuple[Tokens, tuple[Tokens, ...]]  # a prompt about an empty text, and choices
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A question in tokens.
-
-    Attributes:
-        prompt: at least one token.
-        choices: each without the end of the turn.
-        baseline: the prompt about an empty text, empty when nothing is taken off.
-        every: work out every choice; None means where they are few.
-    """
-
-    prompt: Tokens
-    choices: tuple[Tokens, ...]
-    baseline: Tokens = ()
-    every: bool | None = None
 
 
 def score(engine: Engine, asks: Sequence[Ask], *, on_done: OnScored | None) -> list[Scored]:
@@ -48,25 +32,32 @@ def score(engine: Engine, asks: Sequence[Ask], *, on_done: OnScored | None) -> l
 
     Args:
         engine: the model; its memory is cleared first, but for a beginning that is needed again.
-        asks: the questions.
+        asks: the questions, none of them `too_long`.
         on_done: called with the index and the result as each one ends.
-
-    Raises:
-        TeacherError: when a prompt and its choices do not fit, before anything is decoded.
     """
-    forest = {c: tree(c, end=engine.vocabulary.end) for c in {ask.choices for ask in asks}}
+    forest = _forest(engine, asks)
     first: dict[_Base, int] = {}
     for i, ask in enumerate(asks):
         if ask.baseline:
             first.setdefault((ask.baseline, ask.choices), i)
-    for prompt, choices in (*((a.prompt, a.choices) for a in asks), *first):
-        _check_room(engine, prompt, forest[choices])
     empty = [_Text(i, p, forest[c], every=True) for i, (p, c) in enumerate(first)]
     bases = dict(zip(first, _all(engine, empty), strict=True))
     texts = [_text(i, ask, forest[ask.choices], bases) for i, ask in enumerate(asks)]
     for base, i in first.items():
         texts[i].decoded += bases[base].decoded
     return _all(engine, texts, on_done=on_done)
+
+
+def too_long(engine: Engine, asks: Sequence[Ask]) -> dict[int, TeacherError]:
+    """Return which questions do not fit, by their index, each with the error that says so."""
+    forest, found = _forest(engine, asks), {}
+    for i, ask in enumerate(asks):
+        choices, prompt = forest[ask.choices], max(len(ask.prompt), len(ask.baseline))
+        longest = prompt + choices.deepest
+        if longest > engine.longest or longest + choices.forks > engine.cells:
+            what = f"a prompt of {prompt} tokens with {choices.size} tokens of choices"
+            found[i] = engine.too_long(what)
+    return found
 
 
 def logprobs(row: npt.NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
@@ -82,11 +73,8 @@ def _text(index: int, ask: Ask, choices: Tree, bases: dict[_Base, Scored]) -> _T
     return _Text(index, ask.prompt, choices, every=every, baseline=base)
 
 
-def _check_room(engine: Engine, prompt: Tokens, choices: Tree) -> None:
-    longest = len(prompt) + choices.deepest
-    if longest > engine.longest or longest + choices.forks > engine.cells:
-        what = f"a prompt of {len(prompt)} tokens with {choices.size} tokens of choices"
-        raise engine.too_long(what)
+def _forest(engine: Engine, asks: Sequence[Ask]) -> dict[tuple[Tokens, ...], Tree]:
+    return {c: tree(c, end=engine.vocabulary.end) for c in {ask.choices for ask in asks}}
 
 
 def _all(engine: Engine, texts: Sequence[_Text], on_done: OnScored | None = None) -> list[Scored]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 
+from evokd.errors import TeacherError
 from evokd.teacher import Generate, OnWritten, Written
 from evokd.teacher.heads import Head, plan
 from evokd.teacher.native import Engine, NoSlot
@@ -37,22 +38,19 @@ def write(
 
     Args:
         engine: the model; its memory is cleared first, but for a beginning that is needed again.
-        prompts: the tokens of each request's prompt.
+        prompts: the tokens of each request's prompt, none of them `too_long`.
         requests: how to sample.
         side_by_side: how many replies may be under way at once.
         on_done: called with the index and the reply as each one ends.
         thoughts: of each request, whether its reply may begin with a thinking part, which gets
             as many tokens again; empty means that none does.
-
-    Raises:
-        TeacherError: when a prompt leaves no room for a reply, before anything is decoded.
     """
     levels = min(LEVELS, engine.sequences - 2)  # one for a row, and one more to grow beside it
     empty = [
         Reply(
             request,
             engine.vocabulary,
-            most=_room(engine, prompt, request, thought),
+            most=min(_wanted(request, thought), engine.longest - len(prompt)),
             thoughts=thought,
         )
         for prompt, request, thought in zip(
@@ -70,6 +68,23 @@ def write(
     finally:
         desk.close()
     return [replies[i] for i in range(len(prompts))]
+
+
+def too_long(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    *,
+    requests: Sequence[Generate],
+    thoughts: Sequence[Thoughts | None],
+) -> dict[int, TeacherError]:
+    """Return which prompts leave no room for a reply, each with the error that says so."""
+    return {
+        i: engine.too_long(f"a prompt of {len(prompt)} tokens, with {LEAST} for the reply,")
+        for i, (prompt, request, thought) in enumerate(
+            zip(prompts, requests, thoughts, strict=True)
+        )
+        if engine.longest - len(prompt) < min(_wanted(request, thought), LEAST)
+    }
 
 
 class _Row(Strand):
@@ -276,12 +291,6 @@ class _Desk:
         return row.reply.ended
 
 
-def _room(
-    engine: Engine, prompt: Sequence[int], request: Generate, thoughts: Thoughts | None
-) -> int:
-    """Return how long the reply may become; it shrinks where the context ends."""
-    wanted = request.max_tokens * (2 if thoughts else 1)
-    room = engine.longest - len(prompt)
-    if room >= min(wanted, LEAST):
-        return min(wanted, room)
-    raise engine.too_long(f"a prompt of {len(prompt)} tokens, with {LEAST} for the reply,")
+def _wanted(request: Generate, thoughts: Thoughts | None) -> int:
+    """Return how long a reply may become; it shrinks where the context ends."""
+    return request.max_tokens * (2 if thoughts else 1)
