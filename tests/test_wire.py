@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
 import pytest
-from faulty_server import Pauses, Reply, Serve, asks, pauses, serve, teacher
+from fakes import user
+from faulty_server import Asked, Pauses, Reply, Serve, asks, pauses, serve, teacher
 from toy_servers import (
     chat,
     plain,
@@ -14,7 +16,14 @@ from toy_servers import (
 
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
-from evokd.teacher import check_teacher, open_teacher
+from evokd.teacher import (
+    TOO_LONG_TO_SCORE,
+    TOO_LONG_TO_WRITE,
+    Generate,
+    Score,
+    check_teacher,
+    open_teacher,
+)
 from evokd.teacher.address import parse_address
 from evokd.teacher.http import HttpTeacher
 
@@ -170,6 +179,29 @@ def test_retry_after_is_kept_to(serve: Serve, pauses: Pauses) -> None:
     assert [pause for pause in pauses.taken if pause > 5] == [7.0, 12.0]
     assert pauses.taken[1] <= 1.0
     assert pauses.taken[3] <= 4.0
+
+
+@pytest.mark.parametrize(
+    ("says", "status"),
+    [
+        ({"error": {"code": 400, "message": "no", "type": "exceed_context_size_error"}}, 400),
+        ({"error": {"message": "no", "code": "context_length_exceeded"}}, 400),
+        ({"message": "This model's maximum context length is 64 tokens. You requested 90"}, 400),
+        ({"error": {"message": "no", "code": "context_length_exceeded"}}, 500),
+    ],
+)
+def test_a_prompt_that_the_server_has_no_place_for_is_refused_alone(
+    serve: Serve, pauses: Pauses, says: object, status: int
+) -> None:
+    def small(asked: Asked) -> Reply | None:
+        return Reply(says, status) if "LONG" in json.dumps(asked.body) else plain(asked)
+
+    score = Score(user("LONG"), ("a", "b"))
+    with teacher(serve(small).url, pauses) as opened:
+        one, long, other = opened.generate([*asks(1), Generate(user("LONG")), *asks(1)])
+        assert (one.finish, long, other.finish) == ("stop", TOO_LONG_TO_WRITE, "stop")
+        assert opened.score([score]) == [TOO_LONG_TO_SCORE]
+    assert not pauses.taken
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from evokd.teacher import Generate, Message, Score, Scored, Written
+from evokd.teacher import (
+    TOO_LONG_TO_SCORE,
+    TOO_LONG_TO_WRITE,
+    Generate,
+    Message,
+    Score,
+    Scored,
+    Written,
+)
 from evokd.teacher import dialect as chat
 from evokd.teacher import token_questions as ask
 from evokd.teacher.dialect import FORMS, Dialect
@@ -23,7 +31,7 @@ from evokd.teacher.remote_scoring import (
     Values,
     best_first,
 )
-from evokd.teacher.wire import Refused, Wire
+from evokd.teacher.wire import Refused, TooLong, Wire
 
 TOP = {"llama-server": 200, "llama-cpp-python": 200, "vllm": 20}  # 20 is the most that vLLM gives
 
@@ -43,10 +51,20 @@ class Remote:
         self._turn = asyncio.Lock()
 
     async def write(self, request: Generate) -> Written:
-        """Return a sampled reply."""
-        return chat.reply_of(await self._chat(chat.generate_body(self.dialect, request)))
+        """Return a sampled reply; a refusal where the prompt is too long."""
+        try:
+            return chat.reply_of(await self._chat(chat.generate_body(self.dialect, request)))
+        except TooLong:
+            return TOO_LONG_TO_WRITE
 
     async def score(self, request: Score) -> Scored:
+        """Return the choices' log-probabilities; a refusal where the prompt is too long."""
+        try:
+            return await self._scored(request)
+        except TooLong:
+            return TOO_LONG_TO_SCORE
+
+    async def _scored(self, request: Score) -> Scored:
         """Return the choices' log-probabilities, calibrated where that is asked for."""
         meter = _Meter()
         margin = math.inf if request.search == "all" else MARGIN

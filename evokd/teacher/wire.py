@@ -27,6 +27,12 @@ except ImportError as missing:
 PASSING = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 MOST_BYTES = 32 << 20
 REFUSED = frozenset({400, 422, 501})
+LONG = (
+    b"exceed_context_size_error",  # llama-server, type
+    b"context_length_exceeded",  # OpenAI, llama-cpp-python, code
+    b"maximum context length",  # vLLM, message
+)
+"""What servers call it that a prompt has no place in their context."""
 SHOWN = 200  # letters of a server's complaint that are repeated
 
 
@@ -56,6 +62,10 @@ class Patience:
 
 class Refused(TeacherError):
     """The server does not take a question as it is worded."""
+
+
+class TooLong(TeacherError):
+    """The server says that a question is too long for its context."""
 
 
 class _Passing(Exception):
@@ -111,6 +121,7 @@ class Wire:
             attempts: instead of the usual number.
 
         Raises:
+            TooLong: when the server says that it is too long for its context.
             Refused: when the server does not take this body, or says 500 at every attempt.
             TeacherError: when it takes no question at all, or fails otherwise at every attempt.
         """
@@ -169,6 +180,8 @@ class Wire:
     def _judged(self, response: httpx.Response, data: bytes) -> dict[str, Any]:
         """Return what a finished answer says, or raise what is wrong with it."""
         status = response.status_code
+        if status >= 400 and any(sign in data for sign in LONG):
+            self._fail(_said(response, data), _hint(status), kind=TooLong)
         if status in PASSING:
             raise _Passing(_said(response, data), self._asked_pause(response), status)
         if response.is_redirect:
