@@ -23,13 +23,22 @@ from benchmarks.latency.__main__ import main
 from benchmarks.latency.bench import bench_student, measure, threads_of
 from benchmarks.latency.material import Material
 from benchmarks.latency.ratios import repaid
+from benchmarks.latency.rows import teacher_rows
 from benchmarks.latency.scenarios import IN_A_RUN, Clock
 from benchmarks.latency.table import RANDOM, show
 from evokd.errors import EvokdError, InputError
 from evokd.examples import Example
 from evokd.latency_told import LATENCY_ROWS
 from evokd.task import Task
-from evokd.teacher import Generate, OnScored, OnWritten, Score, Scored, Written
+from evokd.teacher import (
+    TOO_LONG_TO_SCORE,
+    Generate,
+    OnScored,
+    OnWritten,
+    Score,
+    Scored,
+    Written,
+)
 from evokd.watch import Silent
 from serving.predictor import open_predictor
 
@@ -85,7 +94,12 @@ class Listener:
     def score(self, requests: Sequence[Score], on_done: OnScored | None = None) -> list[Scored]:
         self._read(requests, 0.1)
         self.scored += [r for r in requests if r.choices != ("a", "b")]
-        return [Scored((-2.0, -1.0, *[-3.0] * len(r.choices[2:])), 9, 3, 12) for r in requests]
+        return [
+            TOO_LONG_TO_SCORE
+            if "LONG" in r.messages[-1].content
+            else Scored((-2.0, -1.0, *[-3.0] * len(r.choices[2:])), 9, 3, 12)
+            for r in requests
+        ]
 
     def check(self, requests: Sequence[Score | Generate]) -> None: ...
 
@@ -357,3 +371,11 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_a_text_that_is_too_long_for_the_teacher_has_no_answer(kind: str) -> None:
+    task = make_task().model_copy(update={"kind": kind})
+    said = teacher_rows(task, Listener())["teacher_score"].answers(["rain", "LONG", "rain"])
+    assert said[1] == ""
+    assert said[0] == said[2] != ""

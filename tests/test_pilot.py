@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_run import Run, make_task, tables, write_jsonl
-from fakes import KEYWORDS, LABELS, FakeLearner, ScriptedTeacher, digest, sentence
+from fakes import KEYWORDS, LABELS, FakeLearner, ScriptedTeacher, digest, sentence, texts_of
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -109,6 +109,17 @@ def test_a_teacher_that_knows_is_right_on_all_gold_texts(tmp_path: Path) -> None
     assert states["own texts"] == "good"  # a text in four is of another label, and it sees that
     assert measured.own.of == measured.cover.labelled
     assert measured.own.hits == measured.cover.kept
+
+
+def test_labels_that_fill_the_context_are_refused_and_one_long_text_is_not(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    with pytest.raises(TeacherError, match="20 words"):
+        pilot(tmp_path, task, Knows(context=20))
+    rows = [{"text": " ".join([e.text] * (1 + 99 * first)), "label": e.label}
+            for e, first in zip(texts_of(1, 1), (True, False, False), strict=True)]  # fmt: skip
+    write_jsonl(tmp_path / "seed.jsonl", rows)
+    measured = pilot(tmp_path, task, Knows(faulty=0, context=300))
+    assert measured.gold == Share(2, 3)
 
 
 def test_a_teacher_that_reads_only_the_order_is_found_out(tmp_path: Path) -> None:
