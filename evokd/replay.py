@@ -6,9 +6,12 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from evokd.answers import KindName
 from evokd.calls import Calls
 from evokd.errors import InputError
+from evokd.formats import conll, jsonl
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
@@ -17,6 +20,8 @@ from evokd.noise import NOISY
 from evokd.records import Row
 from evokd.task import Task, TaskData
 from evokd.watch import Silent
+
+Form = Literal["jsonl", "conll", "hf"]
 
 
 def replay(ledger: Ledger) -> list[Row]:
@@ -66,22 +71,25 @@ def recorded_task(ledger: Ledger) -> tuple[Task, TaskData]:
     return task, TaskData.from_json(texts)
 
 
-def data_set(rows: Sequence[Row]) -> str:
-    """Return the kept texts as JSON lines: text, label, soft, split and where it came from."""
-    return "".join(
-        json.dumps(
-            {
-                "text": row.example.text,
-                "label": row.example.label,
-                "soft": row.example.soft,
-                "split": row.split,
-                "evokd_round": row.round,
-                "evokd_origin": row.example.origin,
-                "evokd_call": row.call,
-            },
-            ensure_ascii=False,
-        )
-        + "\n"
-        for row in rows
-        if row.split
-    )
+def data_set(rows: Sequence[Row], kind: KindName = "classification", form: Form = "jsonl") -> str:
+    """Return the kept texts as they are read again (see `evokd.formats`).
+
+    Args:
+        form: "jsonl": text, answer, soft, split and where it came from; "hf": the same with tokens
+            and ner_tags for the answer; "conll": tokens and tags alone. The last two are of
+            entities.
+    """
+    kept = [row for row in rows if row.split]
+    if form == "conll":
+        return conll.write(row.example for row in kept)
+    return "".join(json.dumps(_record(row, kind, form), ensure_ascii=False) + "\n" for row in kept)
+
+
+def _record(row: Row, kind: KindName, form: Form) -> dict[str, object]:
+    example = row.example
+    if form == "hf":
+        answer = jsonl.tags_of(example)
+    else:
+        answer = jsonl.answer_of(example, kind) | {"soft": example.soft}
+    source = {"evokd_round": row.round, "evokd_origin": example.origin, "evokd_call": row.call}
+    return {"text": example.text} | answer | {"split": row.split} | source

@@ -3,21 +3,31 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from commands import Evokd, evokd_, is_refused
+from fake_kinds import AnyLearner, AnyTeacher, make_kind_task
 from fake_run import grow, make_task, replies, tables, worse
 from fakes import LABELS, FakeLearner, ScriptedTeacher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_entities import TYPES, tagged_texts
 
+from evokd.answers import read_spans, write_labels
 from evokd.errors import InputError, ReplayMiss
+from evokd.examples import Example
+from evokd.formats import read_examples
 from evokd.ledger import Ledger
-from evokd.replay import data_set, recorded_task, replay
+from evokd.records import Row
+from evokd.replay import Form, data_set, recorded_task, replay
 from evokd.task import load_data
 
 __all__ = ["evokd_"]  # a fixture
+WHOLE: tuple[Form, ...] = ("jsonl", "hf")
+"""The forms that keep every text as it is."""
 
 
 @contextmanager
@@ -125,6 +135,82 @@ def test_the_command_writes_and_counts_what_was_kept(copy: Path, evokd_: Evokd) 
     code, said, _ = evokd_("replay", str(copy.parent), "--out", str(out))
     assert (code, out.read_text(encoding="utf-8")) == (0, recorded)
     assert said == [f"{len(recorded.splitlines())} texts, bit for bit the same"]
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run about entities."""
+    folder = tmp_path_factory.mktemp("tagged")
+    task = make_kind_task(folder / "task", "ner")
+    grow(task, folder / "run", AnyTeacher(), AnyLearner(task))  # type: ignore[arg-type]
+    return folder / "run"
+
+
+def squeezed(examples: Iterable[Example]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return texts and entities without their white space, of which CoNLL says nothing."""
+    return [
+        ("".join(e.text.split()), [("".join(e.text[s.start : s.end].split()), s.label)
+                                   for s in read_spans(e.label)])
+        for e in examples
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("texts.jsonl", []),
+        ("texts.txt", ["--format", "jsonl"]),
+        ("tokens.jsonl", ["--format", "hf"]),
+        ("texts.CONLL", []),
+        ("texts.bio", []),
+        ("texts.iob", ["--format", "conll"]),
+    ],
+)
+def test_entities_are_written_as_they_are_read(
+    tagged: Path, evokd_: Evokd, tmp_path: Path, name: str, more: list[str]
+) -> None:
+    with opened(tagged / "run.db") as ledger:
+        kept = [row.example for row in ledger.rows() if row.split]
+    assert any(read_spans(e.label) for e in kept)
+    out = tmp_path / name
+    assert evokd_("replay", str(tagged), "--out", str(out), *more)[0] == 0
+    if "hf" in more:
+        first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+        assert {"tokens", "ner_tags", "split"} <= first.keys()
+    read_as = out.rename(out.with_suffix(".jsonl")) if out.suffix == ".txt" else out
+    read = read_examples(read_as, LABELS, "ner")
+    if out.suffix in (".CONLL", ".bio", ".iob"):
+        assert squeezed(read) == squeezed(kept)
+    else:
+        assert [(e.text, e.label) for e in read] == [(e.text, e.label) for e in kept]
+
+
+@pytest.mark.parametrize("more", [["texts.conll"], ["texts.jsonl", "--format", "hf"]])
+def test_only_entities_are_written_as_tags(copy: Path, evokd_: Evokd, more: list[str]) -> None:
+    out = copy.parent / more[0]
+    ended = evokd_("replay", str(copy.parent), "--out", str(out), *more[1:])
+    is_refused(ended, "this run has no entities")
+    assert not out.exists()
+    is_refused(evokd_("replay", str(copy.parent), "--format", "jsonl"), "nothing is written")
+
+
+@given(st.lists(tagged_texts(), min_size=1))
+@settings(deadline=None)
+def test_any_entities_come_back_from_tokens_and_tags(
+    tmp_path_factory: pytest.TempPathFactory, examples: list[Example]
+) -> None:
+    rows = [Row(0, example, "train") for example in examples]
+    path = tmp_path_factory.getbasetemp() / "tokens.jsonl"
+    for form in WHOLE:
+        path.write_text(data_set(rows, "ner", form), encoding="utf-8")
+        assert read_examples(path, TYPES, "ner") == examples
+
+
+def test_sets_of_labels_are_written_as_they_are_read(tmp_path: Path) -> None:
+    examples = [Example("a", write_labels(["music", "alarm"])), Example("b", write_labels([]))]
+    path = tmp_path / "texts.jsonl"
+    path.write_text(data_set([Row(0, e, "train") for e in examples], "multilabel"))
+    assert read_examples(path, LABELS, "multilabel") == examples
 
 
 def test_the_recorded_task_keeps_the_order_of_its_labels(finished: Path) -> None:

@@ -37,6 +37,24 @@ class TaskKind(StrEnum):
     NER = "ner"
 
 
+class Form(StrEnum):
+    """How a run's texts are written."""
+
+    JSONL = "jsonl"
+    CONLL = "conll"
+    HF = "hf"
+
+
+FileForm = Annotated[
+    Form | None,
+    typer.Option(
+        "--format",
+        help="Of the file: JSON lines; or of entities CoNLL, or JSON lines of tokens and ner_tags,"
+        " as Hugging Face has them. [default: conll for .conll, .iob and .bio; else jsonl]",
+    ),
+]
+
+
 class DemoTask(StrEnum):
     """The built-in tasks."""
 
@@ -142,36 +160,56 @@ def init(
 def replay(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the texts as JSON lines.")
+        Path | None, typer.Option("--out", help="Write the kept texts to this file.")
     ] = None,
+    form: FileForm = None,
 ) -> None:
     """Make a run's texts again from its recorded calls, without the model, and compare.
 
     All of them must come out the same, those that were dropped too; kept ones are counted.
 
-    evokd replay runs/demo --out texts.jsonl
+    JSON lines say also what a text serves (`split`: train, dev, gate) and where it came from.
+
+        evokd replay runs/demo --out texts.jsonl
+        evokd replay runs/demo-slots --out texts.conll
+        evokd replay runs/demo-slots --out tokens.jsonl --format hf
     """
     from evokd.errors import InputError, IntegrityError
     from evokd.ledger import reading
-    from evokd.replay import data_set
+    from evokd.replay import data_set, recorded_task
     from evokd.replay import replay as make_again
     from evokd.runfiles import RunFiles
     from evokd.writable import check_file
 
     check_file(out)
+    form = _form_of(out, form)
     path = RunFiles(run).ledger
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give the folder of a run")
     with reading(path) as ledger:
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{run}: the run is not finished", "run it to the end first")
+        kind = recorded_task(ledger)[0].kind
+        if form is not Form.JSONL and kind != "ner":
+            raise InputError(f"--format {form}: this run has no entities", "write it as jsonl")
         again, recorded = make_again(ledger), ledger.rows()
     if again != recorded:
         raise IntegrityError(f"{path}: its texts are not what its calls give", "was it edited?")
     if out is not None:
-        out.write_text(data_set(again), encoding="utf-8")
+        out.write_text(data_set(again, kind, form.value), encoding="utf-8")
     kept = sum(row.split is not None for row in again)
     typer.echo(f"{kept} texts, bit for bit the same")
+
+
+def _form_of(out: Path | None, form: Form | None) -> Form:
+    """Return how a file is written: as is asked for, or as its ending is read."""
+    from evokd.errors import InputError
+    from evokd.formats import READERS, conll
+
+    if form and out is None:
+        raise InputError("--format: nothing is written", "name a file with --out")
+    tagged = out is not None and READERS.get(out.suffix.lower()) is conll.read
+    return form or (Form.CONLL if tagged else Form.JSONL)
 
 
 def register(app: typer.Typer) -> None:

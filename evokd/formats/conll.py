@@ -54,7 +54,7 @@ def write(examples: Iterable[Example]) -> str:
     combining mark stays with its letter. What is read back has one space between any two tokens.
     """
     return "\n".join(
-        "".join(f"{token}\t{tag}\n" for token, tag in _tagged(e.text, read_spans(e.label)))
+        "".join(f"{token}\t{tag}\n" for token, tag in tagged(e.text, read_spans(e.label)))
         for e in examples
     )
 
@@ -86,8 +86,8 @@ def _is_comment(line: str, width: int) -> bool:
     return line.startswith("#") and (untagged or len(columns) != width)
 
 
-def _tagged(text: str, spans: tuple[Span, ...]) -> Iterator[tuple[str, str]]:
-    """Yield a text's tokens with their tags."""
+def tagged(text: str, spans: tuple[Span, ...]) -> Iterator[tuple[str, str]]:
+    """Yield a text's tokens with their tags in IOB2; see `write` for where it is cut."""
     edges = {edge for span in spans for edge in (span.start, span.end)}
     inner = [at for at in range(1, len(text)) if at in edges or not _together(text, at)]
     places = [(a, b) for a, b in pairwise([0, *inner, len(text)]) if text[a:b].strip()]

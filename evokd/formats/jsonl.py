@@ -16,6 +16,7 @@ from pathlib import Path
 from evokd.answers import KindName, read_labels, read_spans
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.formats import conll
 
 SAMPLE = 'write one object a line, such as {"text": "..."}'
 
@@ -37,14 +38,20 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 def write(examples: Iterable[Example], kind: KindName = "classification") -> str:
     """Return examples as JSON lines that `read_examples` gives back equal."""
-    rows = ({"text": e.text} | _answer(e.label, kind) for e in examples)
+    rows = ({"text": e.text} | answer_of(e, kind) for e in examples)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _answer(answer: str, kind: KindName) -> dict[str, object]:
-    """Return the field of an answer."""
+def answer_of(example: Example, kind: KindName) -> dict[str, object]:
+    """Return the field of an example's answer."""
     if kind == "multilabel":
-        return {"labels": list(read_labels(answer))}
+        return {"labels": list(read_labels(example.label))}
     if kind == "ner":
-        return {"entities": [asdict(span) for span in read_spans(answer)]}
-    return {"label": answer}
+        return {"entities": [asdict(span) for span in read_spans(example.label)]}
+    return {"label": example.label}
+
+
+def tags_of(example: Example) -> dict[str, object]:
+    """Return an example's tokens and tags by name, in the fields of Hugging Face's data sets."""
+    pairs = list(conll.tagged(example.text, read_spans(example.label)))
+    return {"tokens": [token for token, _ in pairs], "ner_tags": [tag for _, tag in pairs]}
