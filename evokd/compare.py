@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from evokd.arms import ARMS
-from evokd.cell_score import gold_texts, measure_of, scored
-from evokd.comparison import MEASURES, compared, write_page
+from evokd.cell import in_order, result_of, run_cell
+from evokd.cell_score import gold_texts
+from evokd.comparison import compared, write_page
 from evokd.curate import check_apart
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats.jsonl import write
-from evokd.heard import Heard
 from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
-from evokd.ledger import reading
 from evokd.planning import COVER_REPLY
-from evokd.run import OpenTeacher, check_folder, check_models, open_run
+from evokd.run import OpenTeacher, check_folder, check_models
 from evokd.runfiles import RunFiles
 from evokd.shots import sample_shots
-from evokd.spending import tokens
 from evokd.task import Task, TaskData, explained, load_data
-from evokd.teacher import Teacher, open_teacher
-from evokd.watch import Silent, Tick, Watch
+from evokd.watch import Watch
 
 UNTIL_SPENT = 100  # rounds, and rounds without a better dev score: the budget ends a run before
 UNCHECKED = 8  # texts without a label asked for cost about as many tokens as one with its label
-FIRST_ROUND = "round 0/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +77,31 @@ def compare(
     _check(contest, data)
     if open_model is None:
         check_models(task)
-    _check_cells(task, contest, data, out)
-    cells = [(seed, arm) for seed in range(1, contest.seeds + 1) for arm in contest.arms]
+    drawn = {seed: _drawn(task, contest, data, seed) for seed in range(1, contest.seeds + 1)}
+    _check_cells(task, contest, drawn, out)
+    _tell_few(task, contest, drawn[1], watch)
+    order = in_order(contest.arms)
+    cells = [(seed, arm) for seed in drawn for arm in order]
     for number, (seed, arm) in enumerate(cells, start=1):
-        if _result(out / f"{arm}-{seed}") is None:
+        if result_of(out / f"{arm}-{seed}") is None:
             watch.stage(f"{arm}, seed {seed} ({number} of {len(cells)})")
-        draw_seeds(task, contest, seed=seed, data=data, out=out)
+        _write_drawn(task, contest, drawn[seed], seed, out)
         run_cell(
             cell_task(task, contest, arm=arm, seed=seed, data=data, out=out),
             out / f"{arm}-{seed}",
-            first=out / f"{contest.arms[0]}-{seed}",
+            first=out / f"{order[0]}-{seed}",
             watch=watch,
             open_model=open_model,
             learner=learner,
         )
     results = {
-        arm: [_result(out / f"{arm}-{seed}") for seed in range(1, contest.seeds + 1)]
+        arm: [result_of(out / f"{arm}-{seed}") for seed in range(1, contest.seeds + 1)]
         for arm in contest.arms
     }
     record = compared(results, tokens=contest.tokens, shots=contest.shots)
     _write(out / "compare.json", json.dumps({"task": task.name, **record}, indent=2) + "\n")
     write_page(out / "compare.html", task, record)
     return record
-
-
-def run_cell(
-    task: Task,
-    folder: Path,
-    *,
-    first: Path,
-    watch: Watch,
-    open_model: OpenTeacher | None = None,
-    learner: EncoderLearner | None = None,
-) -> dict[str, Any]:
-    """Run one cell as far as it is not run yet, and return what it came to.
-
-    Args:
-        task: of `cell_task`, behind `draw_seeds`.
-        folder: of its run.
-        first: of another run of the same seed, whose first answers this one hears again.
-    """
-    inside = _Inside(watch, measure_of(task))
-    # Opened though it may be finished: that checks that it is the same comparison.
-    opener = _opener(task, open_model, first)
-    with open_run(task, folder, watch=inside, open_model=opener, learner=learner) as stages:
-        if (done := stages.ledger.stage("compared")) is None:
-            stages.train()
-            done = scored(stages)
-            stages.ledger.finish_stage("compared", done)
-            shutil.rmtree(folder / "rounds", ignore_errors=True)
-    made: dict[str, Any] = done
-    return made
 
 
 def cell_task(
@@ -171,40 +141,10 @@ def draw_seeds(task: Task, contest: Contest, *, seed: int, data: TaskData, out: 
     """Write the seed examples that the cells of a seed have, where they are drawn.
 
     Raises:
-        InputError: when the file is there and holds others; it is left as it is.
+        InputError: when a label has none, or the file is there and holds others; it is left as it
+            is.
     """
-    if contest.shots is None:
-        return
-    path, examples = _seed_file(out, seed), _drawn(task, contest, data, seed).seed
-    _check_drawn(path, examples, task)
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        _write(path, write(examples, task.kind))
-
-
-class _Inside(Silent):
-    """Watches one cell: its bars, its notes and a line a round are shown, the rest is not."""
-
-    def __init__(self, outer: Watch, measure: str) -> None:
-        self.outer, self.measure = outer, measure
-
-    def progress(self, what: str, total: int) -> Tick:
-        """See `evokd.watch.Watch`."""
-        return self.outer.progress(what, total)
-
-    def note(self, text: str) -> None:
-        """See `evokd.watch.Watch`."""
-        self.outer.note(text)
-
-    def round(self, result: Any) -> None:
-        """See `evokd.watch.Watch`."""
-        spent = tokens(result["tokens"])
-        gold = result["test"] or result["gold_dev"]
-        back = ", rolled back" if result["rolled_back"] else ""
-        self.outer.note(
-            f"round {result['round']}: {result['kept']} texts kept, {spent:,} tokens so far,"
-            f" {MEASURES[self.measure]} {gold[self.measure]:.3f}{back}"
-        )
+    _write_drawn(task, contest, _drawn(task, contest, data, seed), seed, out)
 
 
 def _check(contest: Contest, data: TaskData) -> None:
@@ -220,17 +160,16 @@ def _check(contest: Contest, data: TaskData) -> None:
         )
 
 
-def _check_cells(task: Task, contest: Contest, data: TaskData, out: Path) -> None:
+def _check_cells(task: Task, contest: Contest, drawn: Mapping[int, TaskData], out: Path) -> None:
     """Refuse what a cell would be refused for when its turn came; reads only."""
     for arm in contest.arms:
         load_data(_of_arm(task, arm))
-    for seed in range(1, contest.seeds + 1):
-        mine = _drawn(task, contest, data, seed)
+    for seed, mine in drawn.items():
         check_apart(mine)
         if contest.shots is not None:
             _check_drawn(_seed_file(out, seed), mine.seed, task)
         for arm in contest.arms:
-            cell = cell_task(task, contest, arm=arm, seed=seed, data=data, out=out)
+            cell = cell_task(task, contest, arm=arm, seed=seed, data=mine, out=out)
             check_folder(RunFiles(out / f"{arm}-{seed}"), cell, mine)
 
 
@@ -244,13 +183,49 @@ def _of_arm(task: Task, arm: str) -> Task:
 
 
 def _drawn(task: Task, contest: Contest, data: TaskData, seed: int) -> TaskData:
-    """Return the texts of a seed's cells."""
+    """Return the texts of a seed's cells.
+
+    Raises:
+        InputError: when a label has no seed example that may be drawn.
+    """
     if contest.shots is None:
         return data
     shots = sample_shots(
         data.seed, kind_of(task), shots=contest.shots, seed=seed, barred=(*data.test, *data.dev)
     )
+    have = _texts_of(task, shots)
+    if none := [name for name in task.names if not have[name]]:
+        gold = " or ".join(f"data.{part}" for part in ("test", "dev") if getattr(data, part))
+        raise InputError(
+            f"data.seed has no text of {', '.join(none)} to draw: each stands in {gold} too, or"
+            " under another label",
+            "give data.seed other texts, or take those out of the other file",
+        )
     return data.model_copy(update={"seed": tuple(shots)})
+
+
+def _tell_few(task: Task, contest: Contest, drawn: TaskData, watch: Watch) -> None:
+    """Note which labels have fewer texts than are to be drawn: every run has all of them."""
+    have, shots = _texts_of(task, drawn.seed), contest.shots or 0
+    if few := [f"{name} ({have[name]})" for name in task.names if have[name] < shots]:
+        watch.note(f"fewer than {shots} texts to draw of {', '.join(few)}: every run has them all")
+
+
+def _texts_of(task: Task, examples: Sequence[Example]) -> Counter[str]:
+    """Return how many examples each label stands in."""
+    kind = kind_of(task)
+    return Counter(label for example in examples for label in kind.labels_in(example.label))
+
+
+def _write_drawn(task: Task, contest: Contest, drawn: TaskData, seed: int, out: Path) -> None:
+    """Write the seed examples of a seed's cells, where they are drawn and not written yet."""
+    if contest.shots is None:
+        return
+    path = _seed_file(out, seed)
+    _check_drawn(path, drawn.seed, task)
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        _write(path, write(drawn.seed, task.kind))
 
 
 def _seed_file(out: Path, seed: int) -> Path:
@@ -262,34 +237,6 @@ def _check_drawn(path: Path, examples: Sequence[Example], task: Task) -> None:
         raise InputError(
             f"{path}: holds other seed examples than are drawn now", "give --out a new folder"
         )
-
-
-def _result(folder: Path) -> Any:
-    """Return what a cell came to, or None while it is not finished."""
-    path = RunFiles(folder).ledger
-    if not path.exists():
-        return None
-    try:
-        with reading(path) as ledger:
-            return ledger.stage("compared")
-    except InputError:  # killed before it had tables; or no ledger, which opening the run tells
-        return None
-
-
-def _opener(task: Task, open_model: OpenTeacher | None, other: Path) -> OpenTeacher | None:
-    """Return what opens a cell's teacher, which says again what the seed's first cell heard.
-
-    Not where time is the budget: who need not wait for an answer would have more of it.
-    """
-    if task.budget.minutes is not None or _result(other) is None:
-        return open_model
-
-    def open_heard() -> Teacher:
-        teacher = open_model() if open_model else open_teacher(task.teacher)
-        with reading(RunFiles(other).ledger) as ledger:
-            return Heard(teacher, ledger, FIRST_ROUND)
-
-    return open_heard
 
 
 def _write(path: Path, text: str) -> None:

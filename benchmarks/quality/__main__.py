@@ -33,7 +33,8 @@ from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
 from benchmarks.quality.variants import VARIANTS, arm_under, varied
 from benchmarks.quality.words import in_words
 from evokd.answers import names_in
-from evokd.compare import Contest, cell_task, draw_seeds, run_cell
+from evokd.cell import in_order, run_cell
+from evokd.compare import Contest, cell_task, draw_seeds
 from evokd.examples import Example
 from evokd.ledger import reading
 from evokd.task import load_data
@@ -57,10 +58,10 @@ def main() -> None:
             cells.add(of, FULL, 0, full_data(known[of], args.data, folder, quick=args.quick))
         if cells.missing(name, FULL, 0):
             cells.add(name, FULL, 0, cells.cells[f"{of}/{FULL}/0"])
-    contest = Contest(arms, args.seeds, args.budget_tokens, shots=1)
+    contest = Contest(in_order(arms), args.seeds, args.budget_tokens, shots=1)
     for seed in range(1, args.seeds + 1):
         for name in names:
-            for arm in arms:
+            for arm in contest.arms:
                 if cells.missing(name, arm, seed):
                     cells.add(name, arm, seed, _cell(known[name], args, contest, arm, seed))
     print(cells.written().split('"cells"')[0])
