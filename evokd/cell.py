@@ -46,6 +46,8 @@ def run_cell(
 ) -> dict[str, Any]:
     """Run one cell as far as it is not run yet, and return what it came to.
 
+    A teacher of whose first texts nothing can be used is not refused here: that is a result too.
+
     Args:
         task: of `evokd.compare.cell_task`, behind its `draw_seeds`.
         folder: of its run, with those of the other arms beside it, each named "arm-seed".
@@ -55,7 +57,9 @@ def run_cell(
     inside = _Inside(watch, measure_of(task))
     # Opened though it may be finished: that checks that it is the same comparison.
     opener = _opener(task, open_model, *_heard(task, folder, first))
-    with open_run(task, folder, watch=inside, open_model=opener, learner=learner) as stages:
+    with open_run(
+        task, folder, watch=inside, open_model=opener, learner=learner, refuses=False
+    ) as stages:
         if (done := stages.ledger.stage("compared")) is None:
             stages.train()
             done = scored(stages)

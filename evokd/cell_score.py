@@ -43,6 +43,7 @@ def scored(stages: Stages) -> dict[str, Any]:
         "curve": [[0, before], *curve],
         "kept": len(stages.ledger.rows(split="train")),
         "rounds": len(results) - 1,
+        "useless": stages.ledger.stage("round 0 texts").get("useless", ""),
         "doubted": bool("doubt" in (stages.ledger.stage("final") or {})),
     }
 

@@ -13,6 +13,7 @@ import numpy as np
 from evokd import __version__
 from evokd.arms import ARMS
 from evokd.figures import Chart, Mark, chart
+from evokd.gathering import USELESS
 from evokd.paired import METHOD, Difference, differences
 from evokd.report import environment
 from evokd.settings import FEEDBACK
@@ -176,17 +177,23 @@ def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "kept": statistics.fmean(cell["kept"] for cell in cells),
         "rounds": statistics.fmean(cell["rounds"] for cell in cells),
         "doubted": sum(cell.get("doubted", False) for cell in cells),
-        "unfed": sum(cell["rounds"] < 1 and not cell.get("doubted") for cell in cells),
+        "useless": [cell["useless"] for cell in cells if cell.get("useless")],
+        "unfed": sum(cell["rounds"] < 1 and not _without_teacher(cell) for cell in cells),
         "scores": scores,
         "curve": averaged([whole_curve(cell) for cell in cells]),
     }
 
 
+def _without_teacher(cell: Mapping[str, Any]) -> bool:
+    return bool(cell.get("doubted") or cell.get("useless"))
+
+
 def _doubt(of: Mapping[str, Any], arm: str) -> str:
     """Say in how many runs of an arm its teacher had no part in the student."""
-    if not of["doubted"]:
-        return ""
-    return f"; in {of['doubted']} of {of['seeds']} runs of {arm} the teacher was not trusted"
+    told = (of["doubted"], "the teacher was not trusted"), (len(of["useless"]), USELESS)
+    return "".join(
+        f"; in {count} of {of['seeds']} runs of {arm} {what}" for count, what in told if count
+    )
 
 
 def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
@@ -203,6 +210,12 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
             made.append(
                 f"in {of['doubted']} of {of['seeds']} runs of {arm} the teacher hardly knew the"
                 " labels: its student is that of seeds and definitions there, whatever the arm"
+            )
+        if of["useless"]:
+            made.append(
+                f"in {len(of['useless'])} of {of['seeds']} runs of {arm} {USELESS}"
+                f" ({' or '.join(sorted({*of['useless']}))}): its student is that of seeds and"
+                " definitions there"
             )
         if arm in FEEDBACK and of["unfed"]:
             made.append(

@@ -14,7 +14,6 @@ import numpy as np
 
 from evokd.arms import Proposal, Proposed, View
 from evokd.curate import Known, curate
-from evokd.errors import TeacherError
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
 from evokd.labelling import Labelled
@@ -22,7 +21,7 @@ from evokd.ledger import Ledger
 from evokd.likeness import nearest
 from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
-from evokd.task import TaskData
+from evokd.task import Task, TaskData
 from evokd.teacher import TOO_LONG
 from evokd.trust import was_labelled
 
@@ -35,6 +34,7 @@ class Predicts(Protocol):
         ...
 
 
+USELESS = "none of the teacher's first texts could be used"
 HELD_OUT = 0.3  # share of a label's kept texts that dev may take
 
 
@@ -155,19 +155,24 @@ def within(kind: Kind, rows: list[Row], most: int | None) -> list[Row]:
     ]
 
 
-def refuse_useless(rows: Sequence[Row], proposed: Proposed) -> None:
-    """Refuse a start where a teacher wrote, or could not, and nothing is kept.
+def useless(rows: Sequence[Row], proposed: Proposed) -> str:
+    """Say what helps where a teacher wrote, or could not, and nothing is kept; "" where some is.
 
-    Raises:
-        TeacherError: saying whether the budget, the model or its context is at fault.
+    That is whether the budget, the model or its context is at fault.
     """
     wrote = any(p.call for p in proposed.texts) or bool(proposed.rejects)
-    if wrote and not any(row.split for row in rows):
-        reasons = {*proposed.rejects, *(row.reason for row in rows)}
-        hint = "raise the budget" if "budget" in reasons else "take a larger model"
-        if reasons == {TOO_LONG}:
-            hint = "give the teacher a larger context, and --out a new folder"
-        raise TeacherError("none of the teacher's first texts could be used", hint)
+    if not wrote or any(row.split for row in rows):
+        return ""
+    reasons = {*proposed.rejects, *(row.reason for row in rows)}
+    if reasons == {TOO_LONG}:
+        return "give the teacher a larger context, and --out a new folder"
+    return "raise the budget" if "budget" in reasons else "take a larger model"
+
+
+def useless_start(task: Task, helps: str) -> str:
+    """Tell which run begins with nothing, and what is left to train on."""
+    who = f"{task.loop.arm}, seed {task.loop.seed}"
+    return f"{who}: {USELESS} ({helps}): its student is of seed examples and definitions alone"
 
 
 def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:

@@ -21,9 +21,9 @@ from evokd.arms.attributes import ask_attributes
 from evokd.arms.cover import cover_requests
 from evokd.calls import Calls
 from evokd.cleaning import suspects
-from evokd.errors import ReplayMiss
+from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, refuse_useless, remember, within
+from evokd.gathering import USELESS, gather, known_texts, remember, useless, useless_start, within
 from evokd.kinds import kind_of
 from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
@@ -42,7 +42,11 @@ from evokd.watch import Watch, steps
 
 
 class Loop:
-    """A run's loop, whose state is the ledger and the folder of students."""
+    """A run's loop, whose state is the ledger and the folder of students.
+
+    Args:
+        refuses: whether a start of which nothing can be used is refused; else it ends the loop.
+    """
 
     def __init__(
         self,
@@ -54,8 +58,9 @@ class Loop:
         learner: Learner | None,
         folder: Path,
         watch: Watch,
+        refuses: bool = True,
     ) -> None:
-        self.task, self.data = task, data
+        self.task, self.data, self.refuses = task, data, refuses
         self.ledger, self.calls, self.watch = ledger, calls, watch
         self._learner = learner
         self.students = Students(ledger, folder / "rounds", lambda where: self.learner.load(where))
@@ -140,8 +145,11 @@ class Loop:
             if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
                 counts[f"attributes: {reject}"] += 1
             done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}
-            if number == 0:
-                refuse_useless(rows, proposed)
+            if number == 0 and (helps := useless(rows, proposed)):
+                if self.refuses:
+                    raise TeacherError(USELESS, helps)
+                self.watch.note(useless_start(self.task, helps))
+                done["useless"] = helps
             with self.ledger.transaction():
                 self.ledger.add_rows([*apart, *rows])
                 self.ledger.finish_stage(f"round {number} texts", done)
@@ -235,6 +243,8 @@ class Loop:
 
     def in_vain(self) -> str:
         """Say why the teacher is not worth asking any further; "" where it is."""
+        if self.ledger.stage("round 0 texts").get("useless"):
+            return USELESS
         return "the teacher hardly knows these labels" if self.selection.doubt() else ""
 
     def is_dry(self, number: int) -> bool:

@@ -46,7 +46,10 @@ def replay(ledger: Ledger) -> list[Row]:
 
 
 def _rounds(ledger: Ledger, fresh: Ledger, calls: Calls, task: Task, data: TaskData) -> None:
-    loop = Loop(task, data, ledger=fresh, calls=calls, learner=None, folder=Path(), watch=Silent())
+    loop = Loop(
+        task, data, ledger=fresh, calls=calls, learner=None, folder=Path(), watch=Silent(),
+        refuses=False,  # a round that has a result was not refused
+    )  # fmt: skip
     for result in ledger.results():
         number = int(result["round"])
         plan = ledger.plan(number)

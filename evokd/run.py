@@ -61,12 +61,14 @@ def open_run(
     watch: Watch,
     open_model: OpenTeacher | None = None,
     learner: EncoderLearner | None = None,
+    refuses: bool = True,
 ) -> Iterator[Stages]:
     """Open a run's folder, new or begun, with everything its stages need.
 
     Args:
         out: a new folder, or the folder of the same run, which then goes on.
         open_model: opens the teacher when it is first needed; the task's own when None.
+        refuses: see `evokd.loop.Loop`.
 
     Raises:
         EvokdError: for bad input, before the folder is touched.
@@ -85,7 +87,8 @@ def open_run(
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())
             ledger.set_meta("run", identity(task, data))
-        yield Stages(task, data, files, ledger, calls, learner or EncoderLearner(task), watch)
+        learner = learner or EncoderLearner(task)
+        yield Stages(task, data, files, ledger, calls, learner, watch, refuses)
     finally:
         calls.close()
         ledger.close()

@@ -48,7 +48,11 @@ UNSURE = (DISAGREE, "not the asked label", "round rolled back", NOISY)
 
 @dataclass(frozen=True)
 class Stages:
-    """A run at work: what its stages share."""
+    """A run at work: what its stages share.
+
+    Attributes:
+        refuses: see `evokd.loop.Loop`.
+    """
 
     task: Task
     data: TaskData
@@ -57,6 +61,7 @@ class Stages:
     calls: Calls
     learner: EncoderLearner
     watch: Watch
+    refuses: bool = True
 
     def run(self) -> dict[str, Any]:
         """Do what is left, in order."""
@@ -107,6 +112,7 @@ class Stages:
             learner=self.learner,
             folder=self.files.root,
             watch=self.watch,
+            refuses=self.refuses,
         )
 
     def seed_only(self) -> dict[str, Any]:

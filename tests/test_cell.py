@@ -1,4 +1,4 @@
-"""One cell of a comparison: its seeds, and what it heard of another one."""
+"""One cell of a comparison: what it heard of another, and what it is when nothing came of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,28 @@ from typing import Any
 import pytest
 from fake_kinds import AnyLearner
 from fake_run import Notes, make_task, write_jsonl
-from fakes import ScriptedTeacher, texts_of
+from fakes import LABELS, FakeLearner, ScriptedTeacher, texts_of
 
 from evokd import compare as comparing
 from evokd.cell import in_order
 from evokd.compare import Contest, compare
-from evokd.errors import InputError
+from evokd.errors import InputError, TeacherError
 from evokd.ledger import reading
+from evokd.replay import replay
+from evokd.run import run_task
 from evokd.spending import tokens
 from evokd.task import Task
+
+WORDLESS = "none of the teacher's first texts could be used"
+
+
+class NoParaphrases(ScriptedTeacher):
+    """Cannot say a text in other words."""
+
+    def _text(self, asked: str, rng: random.Random, number: int) -> str:
+        if "Say this text in" in asked:
+            return "I cannot do that."
+        return super()._text(asked, rng, number)
 
 
 class Sampling(ScriptedTeacher):
@@ -43,6 +56,61 @@ def run(
 def texts(folder: Path) -> set[str]:
     with reading(folder / "run.db") as ledger:
         return {row.example.text for row in ledger.rows(split="train")}
+
+
+# -- nothing of use -------------------------------------------------------------------------------
+
+
+def test_an_arm_that_produces_nothing_is_scored_as_the_student_that_it_has(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task")
+    contest = Contest(("evokd", "auggpt", "static"), seeds=2, tokens=9000)
+    record, watch = run(task, tmp_path / "out", contest, NoParaphrases)
+    noted = [note for note in watch.said if WORDLESS in note and "seed" in note]
+    assert noted == [
+        f"auggpt, seed {seed}: {WORDLESS} (take a larger model): its student is of seed examples"
+        " and definitions alone"
+        for seed in (1, 2)
+    ]
+    warned = [warning for warning in record["warnings"] if WORDLESS in warning]
+    assert warned == [
+        f"in 2 of 2 runs of auggpt {WORDLESS} (take a larger model): its student is that of seeds"
+        " and definitions there"
+    ]
+    assert record["arms"]["auggpt"]["kept"] == 0
+    assert record["arms"]["static"]["kept"] > 0
+    assert WORDLESS not in record["says"]
+    again, watch = run(task, tmp_path / "out", contest, NoParaphrases)
+    assert (again, watch.said) == (record, [])
+    with reading(tmp_path / "out" / "auggpt-1" / "run.db") as ledger:
+        assert replay(ledger) == ledger.rows()
+
+
+def test_a_cell_of_nothing_has_the_student_of_seeds_and_definitions(tmp_path: Path) -> None:
+    contest = Contest(("seed-only", "auggpt"), seeds=1, tokens=9000)
+    learner = FakeLearner(LABELS)
+    given: Any = learner
+    compare(make_task(tmp_path / "task"), contest, tmp_path / "out", watch=Notes(),
+            open_model=NoParaphrases, learner=given)  # fmt: skip
+    fits = [texts for name, texts in learner.log if name == "fit"]
+    own = fits[2]  # seed-only's own: seeds alone, a round, the final one
+    assert fits[-1] == own
+    assert len(own) > len(LABELS), "with the definitions"
+
+
+def test_a_first_arm_of_nothing_is_told_with_the_sentence(tmp_path: Path) -> None:
+    record, _ = run(make_task(tmp_path / "task"), tmp_path / "out",
+                    Contest(("evokd", "static"), seeds=2, tokens=200))  # fmt: skip
+    assert record["says"].endswith(f"; in 2 of 2 runs of evokd {WORDLESS}")
+    assert any("(raise the budget)" in warning for warning in record["warnings"])
+    assert not any("had any feedback" in warning for warning in record["warnings"])
+
+
+def test_a_plain_run_of_nothing_is_refused(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop={"arm": "auggpt"})
+    given: Any = FakeLearner(LABELS)
+    for _ in range(2):
+        with pytest.raises(TeacherError, match=WORDLESS):
+            run_task(task, tmp_path / "run", watch=Notes(), open_model=NoParaphrases, learner=given)
 
 
 # -- hearing --------------------------------------------------------------------------------------
