@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evokd.records import Call, Prediction
+from evokd.records import Call, Prediction, Row
+from evokd.teacher import TOO_LONG
+
+ASKED = "not the asked label"
+SPENT = "budget"
+LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,39 @@ class Lineage:
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, for programs."""
         return asdict(self)
+
+
+def checks(row: Row, *, labelled: bool, twin: Callable[[], str]) -> tuple[Check, ...]:
+    """Return the checks of the loop in their order; those behind a failed one were not made.
+
+    Args:
+        labelled: whether the teacher was asked for its label; some arms set it.
+        twin: names the text that a dropped one is too like.
+    """
+    reason, source = row.reason or "", row.source or ""
+    leak = reason.startswith("leak: ")
+    again = reason in ("duplicate", "near-duplicate")
+    # Whatever else a text was dropped for comes from its labelling.
+    others = ("empty", ASKED, SPENT, TOO_LONG, *LATER)
+    doubted = bool(reason) and not leak and not again and reason not in others
+    # The budget may end before a text is labelled, or allow no more texts than were.
+    unlabelled = reason == SPENT and not row.example.label
+    says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
+    budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
+    unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
+    made = [
+        Check("has words", reason != "empty"),
+        Check("no leak of a dev or test text", not leak, twin() if leak else ""),
+        Check("not said before", not again, twin() if again else ""),
+        *[budget] * unlabelled,
+        *[Check("short enough for the teacher", False)] * (reason == TOO_LONG),
+        Check("its label can be trusted", not doubted, reason if doubted else unasked),
+    ]
+    if row.example.origin == "cover":
+        says = f"asked for {source}, labelled {row.example.label}"
+        made.append(Check("is what was asked for", reason != ASKED, says))
+    made += [budget] * (not unlabelled)
+    later = reason in LATER
+    made.append(Check("not taken back later", not later, reason if later else ""))
+    failed = next((i for i, check in enumerate(made) if not check.passed), len(made))
+    return tuple([*made[: failed + 1], *(Check(c.name, None) for c in made[failed + 1 :])])

@@ -32,7 +32,7 @@ from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
-from evokd.records import Prediction, Row
+from evokd.records import Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.students import Students
@@ -42,11 +42,7 @@ from evokd.watch import Watch, steps
 
 
 class Loop:
-    """A run's loop, whose state is the ledger and the folder of students.
-
-    Args:
-        refuses: whether a start of which nothing can be used is refused; else it ends the loop.
-    """
+    """A run's loop, whose state is the ledger and the folder of students."""
 
     def __init__(
         self,
@@ -58,7 +54,7 @@ class Loop:
         learner: Learner | None,
         folder: Path,
         watch: Watch,
-        refuses: bool = True,
+        refuses: bool = True,  # a start of which nothing can be used; else it ends the loop
     ) -> None:
         self.task, self.data, self.refuses = task, data, refuses
         self.ledger, self.calls, self.watch = ledger, calls, watch
@@ -119,8 +115,10 @@ class Loop:
             self._ask_attributes()
         parts, dev = arm_of(self.task, number).parts, self._dev_texts(number)
         planner = Planner(
-            self.task, self.data, self.ledger, number, self.known, self._said_before, self._embed
-        )
+            self.task, self.data, self.ledger, number, self.known,
+            lambda texts: self.kind.predictions(self.students.latest().predict(texts)),
+            lambda texts: self.learner.embed(texts),
+        )  # fmt: skip
         plan = planner.plan(parts, dev=dev, apart="cover" not in parts)
         with self.ledger.transaction():
             self.ledger.set_plan(number, plan)
@@ -296,12 +294,6 @@ class Loop:
         """Return how many training texts may still be kept; None where there is no cap."""
         most = self.task.budget.examples
         return None if most is None else max(0, most - len(self.ledger.rows(split="train")))
-
-    def _said_before(self, texts: Sequence[str]) -> Sequence[Prediction]:
-        return self.kind.predictions(self.students.latest().predict(texts))
-
-    def _embed(self, texts: Sequence[str]) -> Any:
-        return self.learner.embed(texts)
 
     def _sure(self) -> list[Example]:
         if not self.task.method.demonstrations:

@@ -19,23 +19,20 @@ from evokd.feedback import Group
 from evokd.kinds import kind_of
 from evokd.labelling import distribution
 from evokd.ledger import Ledger
-from evokd.lineage import Ancestor, Check, Lineage, Opinion, Shown, Told
+from evokd.lineage import Ancestor, Lineage, Opinion, Shown, Told, checks
 from evokd.prior import recorded, without
 from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate
 from evokd.shorter import LEVELS, clipped
-from evokd.teacher import TOO_LONG, Scored, Written
+from evokd.teacher import Scored, Written
 from evokd.trust import was_labelled
 from evokd.wording import quote
 
 PREFIX = 4  # digits that an id may be shortened to
 LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
-ASKED = "not the asked label"
-SPENT = "budget"
 UNUSED = "unlabelled, not used"
-LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
 
 def matches(ledger: Ledger, sought: str) -> list[Told]:
@@ -82,7 +79,7 @@ def why(ledger: Ledger, text: str) -> Lineage:
         weakness=_weakness(call),
         shown=shown,
         labelling=labelling,
-        checks=checks(record, row, labelled=bool(labelling)),
+        checks=checks(row, labelled=bool(labelling), twin=lambda: _twin(record, row)),
         ancestors=tuple(record.ancestors(shown)),
         also=also,
     )
@@ -229,41 +226,6 @@ class Record:
         before = [row for row in self.by_text.get(text, ()) if row.round == number - 1]
         said = self.said(before[0]) if before else None
         return said.confidence if said else None
-
-
-def checks(record: Record, row: Row, *, labelled: bool) -> tuple[Check, ...]:
-    """Return the checks of the loop in their order; those behind a failed one were not made.
-
-    Args:
-        labelled: whether the teacher was asked for its label; some arms set it.
-    """
-    reason, source = row.reason or "", row.source or ""
-    leak = reason.startswith("leak: ")
-    again = reason in ("duplicate", "near-duplicate")
-    # Whatever else a text was dropped for comes from its labelling.
-    others = ("empty", ASKED, SPENT, TOO_LONG, *LATER)
-    doubted = bool(reason) and not leak and not again and reason not in others
-    # The budget may end before a text is labelled, or allow no more texts than were.
-    unlabelled = reason == SPENT and not row.example.label
-    says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
-    budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
-    unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
-    made = [
-        Check("has words", reason != "empty"),
-        Check("no leak of a dev or test text", not leak, _twin(record, row) if leak else ""),
-        Check("not said before", not again, _twin(record, row) if again else ""),
-        *[budget] * unlabelled,
-        *[Check("short enough for the teacher", False)] * (reason == TOO_LONG),
-        Check("its label can be trusted", not doubted, reason if doubted else unasked),
-    ]
-    if row.example.origin == "cover":
-        says = f"asked for {source}, labelled {row.example.label}"
-        made.append(Check("is what was asked for", reason != ASKED, says))
-    made += [budget] * (not unlabelled)
-    later = reason in LATER
-    made.append(Check("not taken back later", not later, reason if later else ""))
-    failed = next((i for i, check in enumerate(made) if not check.passed), len(made))
-    return tuple([*made[: failed + 1], *(Check(c.name, None) for c in made[failed + 1 :])])
 
 
 def _twin(record: Record, row: Row) -> str:
