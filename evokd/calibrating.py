@@ -98,7 +98,7 @@ def _each(
     temperature = fit_temperature_each(said, applies, **lowest)
     after = tempered_each(said, temperature)
     thresholds = dict(zip(names, fit_thresholds(after, applies), strict=True))
-    counts = applies.sum(axis=0)
+    counts = np.minimum(applies.sum(axis=0), (~applies).sum(axis=0))
     fitted = {
         "temperature": temperature,
         "ece": calibration_error(said, applies),

@@ -98,11 +98,13 @@ def tempered_each(probabilities: Floats, temperature: float) -> Floats:
 def fit_thresholds(probabilities: Floats, applies: NDArray[np.bool_]) -> list[float]:
     """Return from which probability on each label applies: where its F1 is greatest.
 
-    A label with fewer than LEAST texts gets a half. Of equally good ones the nearest to a half is
-    taken; they lie midway between two probabilities that were seen.
+    A label that fewer than LEAST texts have, or lack, gets a half. Of equally good ones the nearest
+    to a half is taken; they lie midway between two probabilities that were seen.
     """
     return [
-        _threshold(said.astype(np.float64), true) if true.sum() >= LEAST else HALF
+        _threshold(said.astype(np.float64), true)
+        if min(true.sum(), (~true).sum()) >= LEAST
+        else HALF
         for said, true in zip(probabilities.T, applies.T, strict=True)
     ]
 

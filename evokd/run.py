@@ -197,8 +197,9 @@ def _compared(identity: dict[str, Any]) -> dict[str, Any]:
 def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
     """Refuse a folder of something else, or of a run with other settings; reads only."""
     if not files.ledger.exists():
-        lock = files.ledger.with_suffix(".lock")  # alone when a run was killed at its very start
-        if files.root.exists() and (not files.root.is_dir() or {*files.root.iterdir()} - {lock}):
+        # The lock is alone when a run was killed at its very start; a plan may have been made here.
+        ours = {files.ledger.with_suffix(".lock"), *files.root.glob("plan.*")}
+        if files.root.exists() and (not files.root.is_dir() or {*files.root.iterdir()} - ours):
             raise InputError(
                 f"{files.root}: is not empty and holds no run", "give --out a new folder"
             )

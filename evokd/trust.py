@@ -132,15 +132,16 @@ def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
 def beyond_chance(task: Task, agreed: Share, beyond: float) -> bool:
     """Say whether a teacher agrees with itself more than hardly beyond chance.
 
-    Where every text has nearly every label (the parts of an address), one of each is there by
-    chance too; so a text in two with the label that it was written for is enough there.
+    Where every text has nearly every type (the parts of an address), one of each is there by
+    chance too; so a text in two with the type that it was written for is enough there. Of labels
+    that is a teacher who says yes to everything.
 
     Args:
         beyond: see `kappa`.
     """
     if task.kind == "classification":
         return beyond > SLIGHT
-    return beyond > NONE or agreed.value >= HALF
+    return beyond > NONE or (task.kind == "ner" and agreed.value >= HALF)
 
 
 def doubtful(task: Task, rows: Sequence[Row]) -> str:

@@ -165,10 +165,11 @@ def read_manifest(root: Path) -> Manifest:
     try:
         manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror or error}",
-            "give the folder of a finished student; its run may have stopped before the export",
-        ) from error
+        inside = root / "student"
+        hint = "give the folder of a finished student; its run may have stopped before the export"
+        if StudentFiles(inside).manifest.exists():
+            hint = f"give {inside}"
+        raise InputError(f"{path}: {error.strerror or error}", hint) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

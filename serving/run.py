@@ -6,6 +6,7 @@ import importlib.util
 import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,19 @@ def _check(student: Path, how: Serving) -> None:
     for package in ("bentoml", "onnxruntime", "tokenizers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("serve", ImportError(name=package))
+    _check_free(host, how.port)
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(
+                f"{host}:{port}: {error.strerror}", "give another --port, or --host"
+            ) from error
 
 
 def _command(how: Serving) -> list[str]:

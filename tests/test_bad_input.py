@@ -12,7 +12,8 @@ import pytest
 from commands import Evokd, changed, evokd_, files, home, is_refused, model
 
 from evokd.ledger import Ledger
-from evokd.run import identity
+from evokd.run import check_folder, identity
+from evokd.runfiles import RunFiles
 from evokd.task import Task, load_data, load_task
 from evokd.weights import PRESETS
 
@@ -92,6 +93,14 @@ def weights(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("weights")
+def test_a_folder_with_a_plan_takes_a_run(home: Path) -> None:
+    (home / "out").mkdir()
+    for name in ("plan.db", "plan.lock", "plan.db-wal"):
+        (home / "out" / name).touch()
+    task = load_task(home / "task.yaml")
+    check_folder(RunFiles(home / "out"), task, load_data(task))
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_an_output_folder_of_something_else_is_left_alone(
     home: Path, evokd_: Evokd, kind: str

@@ -39,7 +39,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 def test_a_threshold_is_as_good_as_any(said: np.ndarray, true: np.ndarray) -> None:
     for column, threshold in enumerate(fit_thresholds(said, true)):
         mine, right = said[:, column].astype(np.float64), true[:, column]
-        if right.sum() < LEAST:
+        if min(right.sum(), (~right).sum()) < LEAST:
             assert threshold == HALF
             continue
         assert 0 < threshold < 1
@@ -99,6 +99,15 @@ def test_a_share_of_dev_sets_when_no_label_is_given(share: float, below: int) ->
     assert (scores < fitted.reject).sum() == below
     assert fitted.record.get("reject", 0.0) == fitted.reject
     assert rejects_below(np.ones(20), 0.5) < 1
+
+
+def test_a_label_that_no_text_lacks_has_no_threshold_to_tune() -> None:
+    said = np.array([[0.9, 0.2]] * LEAST + [[0.8, 0.1]] * 10, np.float32)
+    answers = [write_labels(["a", "b"])] * LEAST + [write_labels(["a"])] * 10
+    fitted = calibrate(make_task("multilabel"), said, answers, by="gold dev")
+    assert fitted.thresholds["a"] == HALF
+    assert fitted.thresholds["b"] != HALF
+    assert fitted.record["too_rare"] == ["a"]
 
 
 def test_rare_labels_are_named_and_get_a_half() -> None:

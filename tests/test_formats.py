@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evokd.answers import KindName, names_in, write_labels
 from evokd.errors import InputError
 from evokd.examples import Example
-from evokd.formats import jsonl, read_examples, read_texts
+from evokd.formats import csv, jsonl, read_examples, read_texts
 
 LABELS = ["music", "alarm"]
 GOOD = '{"text": "play jazz", "label": "music"}\n'
@@ -110,6 +110,21 @@ def test_good_files_are_read(tmp_path: Path, name: str, content: str, mark: str)
     assert read_texts(path) == ["play jazz", "wake, me"]
 
 
+def test_blanks_around_names_and_labels_of_a_csv_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "seed.csv"
+    path.write_text("text, label\nplay jazz, music\n")
+    [(_, record)] = csv.read(path)
+    assert record == {"text": "play jazz", "label": "music"}
+
+
+def test_semicolons_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "seed.csv"
+    path.write_text("text;label\nplay jazz;music\n")
+    with pytest.raises(InputError) as refused:
+        list(csv.read(path))
+    assert "semicolons" in str(refused.value.hint)
+
+
 def test_texts_need_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl"
     path.write_text('{"text": "hm"}\n{"text": "ah", "label": "unheard of"}\n')
@@ -121,6 +136,7 @@ def test_texts_need_no_labels(tmp_path: Path) -> None:
     [
         ("sentence,label\nplay jazz,music\n", 'line 1: no column "text"'),
         ("", 'line 1: no column "text"'),
+        ("text;label\nplay jazz;music\n", 'line 1: no column "text"'),
         ("text,label\nplay jazz,music\nwake, me,alarm\n", "line 3: more fields than the header"),
         ("text,label\nplay jazz\n", 'line 2: no "label"'),
         ("text,label\n,music\n", 'line 2: no "text"'),

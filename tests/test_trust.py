@@ -22,7 +22,16 @@ from evokd.ledger import reading
 from evokd.measured import Share
 from evokd.records import Row
 from evokd.selection import Selection
-from evokd.trust import MOST, agreed_on, agreement, counted, doubtful, hardly_known, kappa
+from evokd.trust import (
+    MOST,
+    agreed_on,
+    agreement,
+    beyond_chance,
+    counted,
+    doubtful,
+    hardly_known,
+    kappa,
+)
 
 LABELS = ("alarm", "music", "weather")
 
@@ -185,6 +194,8 @@ def test_where_every_text_has_every_type_chance_says_nothing(tmp_path: Path) -> 
     both = of("music", "music alarm", 12) + of("alarm", "alarm music", 12)
     assert kappa(both, kind_of(task).labels_in) == 0
     assert not doubtful(task, both)
+    yes = task.model_copy(update={"kind": "multilabel"})
+    assert not beyond_chance(yes, Share(24, 24), 0.0), "who says yes to everything knows no label"
 
 
 def test_nothing_written_is_no_disagreement() -> None:

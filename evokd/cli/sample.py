@@ -17,7 +17,7 @@ TEACHER = f"""\
   # model: {MODEL}
 """
 GIVEN = f"""\
-  # An instruct model as a GGUF file; the tiny built-in one cannot do this kind of task.
+  # An instruct model as a GGUF file; the tiny built-in ones were not made for this task.
   model: {MODEL}
 """
 

@@ -19,11 +19,9 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
-            if "text" not in (reader.fieldnames or ()):
-                raise InputError(
-                    f'{path}, line 1: no column "text"',
-                    "the first line must be: text,label; a CoNLL file must end in .conll",
-                )
+            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            if "text" not in names:
+                raise InputError(f'{path}, line 1: no column "text"', _hint(names))
             for record in reader:
                 if None in record:
                     raise InputError(
@@ -39,9 +37,17 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             ) from broken
 
 
+def _hint(names: list[str]) -> str:
+    if names and "text" in names[0].split(";"):
+        return "divide by commas in place of semicolons, or by tabs in a file that ends in .tsv"
+    return "the first line must be: text,label; a CoNLL file must end in .conll"
+
+
 def _split(record: dict[str, str]) -> dict[str, object]:
-    """Return the record with its labels as a list; a missing field stays None."""
-    labels = record.get("labels")
-    if labels is None:
-        return dict(record)
-    return {**record, "labels": [name.strip() for name in labels.split("|") if name.strip()]}
+    """Return the record with its labels as a list and its label stripped; what is missing stays."""
+    made: dict[str, object] = dict(record)
+    if (label := record.get("label")) is not None:
+        made["label"] = label.strip()
+    if (labels := record.get("labels")) is not None:
+        made["labels"] = [name.strip() for name in labels.split("|") if name.strip()]
+    return made

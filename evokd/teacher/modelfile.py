@@ -71,7 +71,10 @@ def _located(name: str) -> Path:
     if not path.exists():
         hint = "install evokd from a wheel, or make it: make demo-teacher"
         if name not in TEACHERS:
-            hint = "teacher.model is demo, the path of a GGUF file or hf:owner/repo:pattern.gguf"
+            hint = (
+                "teacher.model is demo, demo-slots, the path of a GGUF file,"
+                " hf:owner/repo:pattern.gguf or a server's http://address/v1"
+            )
         raise TeacherError(f"{path}: no such model file", hint)
     if not path.is_file():
         raise TeacherError(f"{path} is not a file", "name the GGUF file itself, not its folder")
