@@ -39,7 +39,8 @@ def _gold(task: Task, measured: Measured) -> Finding:
     chance = 1 / len(task.names) if task.kind == "classification" else 0.0
     if measured.confused:
         right, given, count = measured.confused[0]
-        says += f"; most often it takes {right} for {given} ({count} times)"
+        often = "once" if count == 1 else f"{count} times"
+        says += f"; most often it takes {right} for {given} ({often})"
     none, few = share.hits == 0, share.of < FEW
     if high < chance + ABOVE_CHANCE or (none and not few):
         hint = "this is little better than chance: take a larger model"

@@ -165,7 +165,8 @@ def _yaml(text: str, source: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
         where = getattr(broken, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise InputError(f"{source}{line}: not YAML", "see `evokd init` for a sample") from broken
+        hint = "a value with a colon and a blank in it goes in quotes; `evokd init` writes a sample"
+        raise InputError(f"{source}{line}: not YAML", hint) from broken
 
 
 def _change(given: dict[str, Any], change: str) -> None:
@@ -205,6 +206,9 @@ def explained(source: str, invalid: ValidationError) -> InputError:
         return InputError(f"{source}: unknown key {where}", f"known keys here: {known}")
     if first["type"] == "missing":
         return InputError(f"{source}: {where} is missing", "see `evokd init` for a sample")
+    if first["type"] in ("dict_type", "model_type"):
+        inside = "each label: its definition" if where == "labels" else "its settings"
+        return InputError(f"{source}: {where}: not a group", f"write {inside}, one a line below it")
     # What is wrong with several fields together is no field's.
     parts = [source, where, first["msg"].removeprefix("Value error, ")]
     return InputError(": ".join(filter(None, parts)), "see `evokd init --schema` for what fits")

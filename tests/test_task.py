@@ -195,6 +195,21 @@ def test_a_file_that_is_no_task(tmp_path: Path, text: str, says: str) -> None:
     assert says in refused(written(tmp_path, text)).message
 
 
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"labels": ["a", "b"]}, "each label: its definition"),
+        ({"teacher": "demo"}, "its settings"),
+        ({"budget": 60000}, "its settings"),
+        ({"data": "seed.jsonl"}, "its settings"),
+    ],
+)
+def test_what_is_a_group_is_said(tmp_path: Path, change: dict[str, Any], hint: str) -> None:
+    error = refused(written(tmp_path, plain(**change)))
+    assert "not a group" in error.message
+    assert hint in str(error.hint)
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "task.yaml").message
     assert "cannot be read" in refused(tmp_path).message

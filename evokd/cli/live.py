@@ -21,9 +21,9 @@ WEAKNESSES_SHOWN = 6
 
 SUMMARY_COLUMNS = (
     "dev\nacc.",
-    "dev\nF1",
+    "dev macro\nF1",
     "test\nacc.",
-    "test\nF1",
+    "test macro\nF1",
     "size\nMB",
     "p50\nms",
     "slower",

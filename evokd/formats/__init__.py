@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -71,17 +72,28 @@ def read_texts(path: Path) -> list[str]:
 def _label(where: str, record: Record, text: str) -> str:
     label = record.get("label")
     if not isinstance(label, str) or not label:
-        raise InputError(f'{where}: no "label"', "give every text one label")
+        raise InputError(*_unlike(where, record, "label", "give every text one label"))
     return label
 
 
 def _labels(where: str, record: Record, text: str) -> str:
     labels = record.get("labels")
     if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
-        raise InputError(
-            f'{where}: no "labels"', "give every text a list of labels, [] if none applies"
-        )
+        hint = "give every text a list of labels, [] if none applies"
+        raise InputError(*_unlike(where, record, "labels", hint))
     return write_labels(labels)
+
+
+def _unlike(where: str, record: Record, name: str, hint: str) -> tuple[str, str]:
+    """Say what stands in place of the answer, where something does."""
+    other = {"label": "labels", "labels": "label"}[name]
+    if (given := record.get(name)) is not None and given != "":
+        hint = "write a label in double quotes" if isinstance(given, int | float) else hint
+        return f'{where}: "{name}" is {json.dumps(given, ensure_ascii=False)[:40]}', hint
+    if record.get(other) is not None:
+        kind = "multilabel" if other == "labels" else "classification"
+        return f'{where}: no "{name}", but "{other}"', f"{hint}; or is it kind: {kind}?"
+    return f'{where}: no "{name}"', hint
 
 
 def _spans(where: str, record: Record, text: str) -> str:
