@@ -21,9 +21,9 @@ WEAKNESSES_SHOWN = 6
 
 SUMMARY_COLUMNS = (
     "dev\nacc.",
-    "dev macro\nF1",
+    "dev\nmacro\nF1",
     "test\nacc.",
-    "test macro\nF1",
+    "test\nmacro\nF1",
     "size\nMB",
     "p50\nms",
     "slower",
