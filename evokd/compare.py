@@ -31,7 +31,8 @@ from evokd.planning import COVER_REPLY
 from evokd.run import OpenTeacher, check_folder, check_models
 from evokd.runfiles import RunFiles
 from evokd.shots import sample_shots
-from evokd.task import Task, TaskData, explained, load_data
+from evokd.task import Task, TaskData, load_data
+from evokd.taskfile import explained
 from evokd.watch import Watch
 
 UNTIL_SPENT = 100  # rounds, and rounds without a better dev score: the budget ends a run before
@@ -179,7 +180,7 @@ def _of_arm(task: Task, arm: str) -> Task:
         loop = task.loop.model_dump() | {"arm": arm}
         return Task.model_validate(task.model_dump() | {"loop": loop})
     except ValidationError as invalid:
-        raise explained(task.name, invalid) from None
+        raise explained(task.name, invalid, Task) from None
 
 
 def _drawn(task: Task, contest: Contest, data: TaskData, seed: int) -> TaskData:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evokd.arms import Proposal, Proposed, View
+from evokd.arms import Proposal, Proposed, View, covered
 from evokd.curate import Known, curate
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
@@ -135,6 +135,16 @@ def _hold_out(kind: Kind, rows: list[Row], most: int, *, seed: int) -> list[Row]
         Row(r.round, r.example, "dev", None, r.call, r.source) if i in chosen else r
         for i, r in enumerate(rows)
     ]
+
+
+def written_apart(
+    view: View, number: int, known: Known, split: Split, counts: Counter[str]
+) -> list[Row]:
+    """Have texts of every label written that no student is trained on; count what is refused."""
+    proposed = covered(view)
+    counts.update(proposed.rejects)
+    rows = gather(view, number, proposed.texts, known, dev=0, counts=counts)
+    return [replace(row, split=split) if row.split else row for row in rows]
 
 
 def within(kind: Kind, rows: list[Row], most: int | None) -> list[Row]:

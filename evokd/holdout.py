@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from evokd.arms import View, covered
+from evokd.arms import View
 from evokd.budget import loop_tokens
 from evokd.calls import Calls
 from evokd.curate import Known
-from evokd.gathering import gather, remember
+from evokd.gathering import remember, written_apart
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.planning import COVER_REPLY, texts_of
-from evokd.records import Row
 from evokd.spending import tokens
 from evokd.task import Task, TaskData
 from evokd.watch import Watch
@@ -61,10 +60,12 @@ def write_gate_texts(
             "cover": dict.fromkeys(task.names, count),
             "examples": _examples(task, data, ledger, number),
         }
-        rows = _batch(View(task, calls, f"gate {number}", plan, watch.progress), known)
+        view = View(task, calls, f"gate {number}", plan, watch.progress)
+        counts: Counter[str] = Counter()
+        rows = written_apart(view, GATE_ROUND, known, "gate", counts)
         with ledger.transaction():
             ledger.add_rows(rows)
-            ledger.finish_stage(f"gate texts {number}", {"written": len(rows)})
+            ledger.finish_stage(f"gate texts {number}", {"written": len(rows), "rejects": counts})
         remember(known, rows)
     return len(ledger.rows(split="gate"))
 
@@ -72,11 +73,6 @@ def write_gate_texts(
 def conversations(texts: int, *, labels: int) -> int:
     """Return how many a label to ask for: some texts more than are missing, not all are kept."""
     return -(-texts * 6 // (5 * COVER_REPLY * labels))
-
-
-def _batch(view: View, known: Known) -> list[Row]:
-    rows = gather(view, GATE_ROUND, covered(view).texts, known, dev=0)
-    return [replace(row, split="gate") if row.split else row for row in rows]
 
 
 def _examples(task: Task, data: TaskData, ledger: Ledger, number: int) -> Mapping[str, list[Any]]:

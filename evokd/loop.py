@@ -11,19 +11,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evokd import lessons
-from evokd.arms import ARMS, Arm, View, arm_of, covered, planned_requests
+from evokd.arms import ARMS, Arm, View, arm_of, planned_requests
 from evokd.arms.attributes import ask_attributes
 from evokd.arms.cover import cover_requests
 from evokd.calls import Calls
 from evokd.cleaning import suspects
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
-from evokd.gathering import USELESS, gather, known_texts, remember, useless, useless_start, within
+from evokd.gathering import (
+    USELESS,
+    gather,
+    known_texts,
+    remember,
+    useless,
+    useless_start,
+    within,
+    written_apart,
+)
 from evokd.kinds import kind_of
 from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
@@ -32,7 +40,6 @@ from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
-from evokd.records import Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.students import Students
@@ -131,7 +138,10 @@ class Loop:
         """Ask the arm for texts, label them, and record all of them, kept or dropped."""
         if (done := self.ledger.stage(f"round {number} texts")) is None:
             counts: Counter[str] = Counter()  # of what is refused
-            apart = self._dev_rows(number, plan, counts)
+            apart = []
+            if plan.get("dev"):  # the round's own are not held out
+                apart = written_apart(self._dev_view(plan), number, self.known, "dev", counts)
+                remember(self.known, apart)
             view = self._view(number, plan)
             proposed = arm_of(self.task, number)(view)
             counts.update(proposed.rejects)
@@ -266,17 +276,6 @@ class Loop:
         shown = {name: plan[name] for name in ("examples", "styles") if name in plan}
         asked = {"cover": plan.get("dev", {}), **shown}
         return View(self.task, self.calls, "round 0/dev", asked, self.watch.progress)
-
-    def _dev_rows(self, number: int, plan: Mapping[str, Any], counts: Counter[str]) -> list[Row]:
-        """Have texts written to be held out, where the round's own are not; count the refused."""
-        if not plan.get("dev"):
-            return []
-        view = self._dev_view(plan)
-        proposed = covered(view)
-        counts.update(proposed.rejects)
-        rows = gather(view, number, proposed.texts, self.known, dev=0, counts=counts)
-        remember(self.known, rows)
-        return [replace(row, split="dev") if row.split else row for row in rows]
 
     def _check_teacher(self) -> None:
         """Refuse a teacher whose context has no place for the labels, before it is asked."""

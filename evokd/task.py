@@ -10,10 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
     ValidationError,
     field_validator,
@@ -36,6 +34,7 @@ from evokd.settings import (
     StudentSettings,
     TeacherSettings,
 )
+from evokd.taskfile import apply, explained, parsed
 
 
 def _clean(name: str) -> str:
@@ -146,40 +145,16 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as broken:
         raise InputError(f"{path}: cannot be read", "give the path of a task.yaml") from broken
-    given = _yaml(text, str(path))
+    given = parsed(text, str(path))
     if not isinstance(given, dict):
         raise InputError(f"{path}: holds no settings", "see `evokd init` for a sample")
     for change in changes:
-        _change(given, change)
+        apply(given, change)
     try:
         task = Task.model_validate(given)
     except ValidationError as invalid:
-        raise explained(str(path), invalid) from None
+        raise explained(str(path), invalid, Task) from None
     return _located(task, path.parent)
-
-
-def _yaml(text: str, source: str) -> Any:
-    """Read YAML; InputError names its source and, where it is known, the line."""
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
-        where = getattr(broken, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        hint = "a value with a colon and a blank in it goes in quotes; `evokd init` writes a sample"
-        raise InputError(f"{source}{line}: not YAML", hint) from broken
-
-
-def _change(given: dict[str, Any], change: str) -> None:
-    """Set one dotted key; whether key and value fit is for the validation to say."""
-    name, equals, value = change.partition("=")
-    *groups, last = name.strip().split(".")
-    if not equals or not last:
-        raise InputError(f"--set {change}: not KEY=VALUE", "for example: --set loop.rounds=3")
-    for group in groups:
-        if not isinstance(given.setdefault(group, {}), dict):
-            raise InputError(f"--set {change}: {group} is no group of settings")
-        given = given[group]
-    given[last] = _yaml(value, f"--set {change}")
 
 
 def _located(task: Task, folder: Path) -> Task:
@@ -194,33 +169,6 @@ def _located(task: Task, folder: Path) -> Task:
         student = student.model_copy(update={"model": str((folder / student.model).resolve())})
     update = {"data": DataFiles(**found), "teacher": teacher, "student": student}
     return task.model_copy(update=update)
-
-
-def explained(source: str, invalid: ValidationError) -> InputError:
-    """Turn pydantic's first complaint into one line, which begins with its source, and a hint."""
-    # A misspelt key is also a missing one; the spelling is what helps.
-    first = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(_fields(first["loc"][:-1]))
-        return InputError(f"{source}: unknown key {where}", f"known keys here: {known}")
-    if first["type"] == "missing":
-        return InputError(f"{source}: {where} is missing", "see `evokd init` for a sample")
-    if first["type"] in ("dict_type", "model_type"):
-        inside = "each label: its definition" if where == "labels" else "its settings"
-        return InputError(f"{source}: {where}: not a group", f"write {inside}, one a line below it")
-    # What is wrong with several fields together is no field's.
-    parts = [source, where, first["msg"].removeprefix("Value error, ")]
-    return InputError(": ".join(filter(None, parts)), "see `evokd init --schema` for what fits")
-
-
-def _fields(where: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Task
-    for part in where:
-        inner = model.model_fields[str(part)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return list(model.model_fields)
 
 
 class TaskData(Group):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Evokd, changed, evokd_, files, home, is_refused, model
 
+from evokd.errors import InputError
 from evokd.ledger import Ledger
 from evokd.run import check_folder, identity
 from evokd.runfiles import RunFiles
@@ -98,7 +99,12 @@ def test_a_folder_with_a_plan_takes_a_run(home: Path) -> None:
     for name in ("plan.db", "plan.lock", "plan.db-wal"):
         (home / "out" / name).touch()
     task = load_task(home / "task.yaml")
+    before = files(home)
     check_folder(RunFiles(home / "out"), task, load_data(task))
+    assert files(home) == before
+    (home / "out" / "thesis.txt").touch()
+    with pytest.raises(InputError, match="holds no run"):
+        check_folder(RunFiles(home / "out"), task, load_data(task))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -86,7 +86,9 @@ def test_a_user_error_has_no_traceback_in_a_process_of_its_own(home: Path) -> No
 
 
 def test_a_path_that_the_system_refuses_is_a_user_error(home: Path, evokd_: Evokd) -> None:
+    before = files(home)
     is_refused(evokd_("demo", "--out", "x" * 300), "File name too long")
+    assert files(home) == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")

@@ -115,5 +115,5 @@ def test_any_file_of_names_is_read_or_refused(
     path = written(folder, NUMBERED)
     for name in ("labels", "dataset_info"):
         (folder / f"{name}.json").write_bytes(content)
-        refused(path)
+        assert refused(path).message.startswith(str(folder)), "the file at fault is named"
         (folder / f"{name}.json").unlink()
