@@ -108,8 +108,11 @@ class _Inside(Silent):
 
 def _heard(task: Task, folder: Path, first: Path) -> tuple[Path, str]:
     """Return the folder of the run that a cell hears, and how the scopes start that it hears."""
-    other = folder.with_name(f"{LIKE.get(task.loop.arm)}-{task.loop.seed}")
-    return (first, FIRST_ROUND) if result_of(other) is None else (other, EVERY_ROUND)
+    if (arm := LIKE.get(task.loop.arm)) is not None:
+        other = folder.with_name(f"{arm}-{task.loop.seed}")
+        if result_of(other) is not None:
+            return other, EVERY_ROUND
+    return first, FIRST_ROUND
 
 
 def _opener(

@@ -20,20 +20,20 @@ from evokd.watch import Watch
 
 GATE_ROUND = -1
 BATCHES = 8  # after that a teacher has shown that it has nothing new to say
-FEW = 200_000  # tokens that these texts may take, however few the loop took, without a budget
+FEW = 200_000  # tokens that these texts may take, however few the loop took
 
 
 def may_go_on(task: Task, taken: int, rest: int) -> bool:
     """Say whether a batch may be asked for: the gate takes as many tokens as the loop, at most.
 
-    Of a teacher whose texts are hardly ever kept it would take many times as much. A loop without
-    a budget may have been short for other reasons than thrift.
+    Of a teacher whose texts are hardly ever kept it would take many times as much. A loop may have
+    been short for other reasons than thrift, so FEW are allowed, within a budget.
 
     Args:
         taken: tokens of the batches so far.
         rest: tokens of the loop.
     """
-    return taken < (rest if task.budget.tokens else max(FEW, rest))
+    return taken < max(rest, min(FEW, task.budget.tokens or FEW))
 
 
 def write_gate_texts(

@@ -74,7 +74,7 @@ def recorded_task(ledger: Ledger) -> tuple[Task, TaskData]:
     return task, TaskData.from_json(texts)
 
 
-def data_set(rows: Sequence[Row], kind: KindName = "classification", form: Form = "jsonl") -> str:
+def data_set(rows: Sequence[Row], kind: KindName, form: Form = "jsonl") -> str:
     """Return the kept texts as they are read again (see `evokd.formats`).
 
     Args:

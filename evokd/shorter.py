@@ -39,7 +39,7 @@ def ask(
         The requests as they were put last, and their replies.
     """
     asked = list(requests(0))
-    replies = list(put(range(len(asked)), asked))
+    replies = list(put(range(len(asked)), asked)) if asked else []
     for level in LEVELS[1:]:
         if all(map(has_place, replies)):
             break

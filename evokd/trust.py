@@ -150,7 +150,7 @@ def doubtful(task: Task, rows: Sequence[Row]) -> str:
     if agreed.of < FEWEST or beyond_chance(task, agreed, beyond):
         return ""
     return (
-        f"only {agreed.hits} of the {agreed.of} texts that the teacher wrote for a label are of it"
+        f"{agreed.hits} of the {agreed.of} texts that the teacher wrote for a label are of it"
         f" by its own labels, hardly more than by chance (kappa {beyond:.2f}): it does not know"
         " these labels; take a better one, or ask `evokd plan`"
     )

@@ -29,6 +29,8 @@ __all__ = ["evokd_"]  # a fixture
 WHOLE: tuple[Form, ...] = ("jsonl", "hf")
 """The forms that keep every text as it is."""
 
+KIND = "classification"
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[Ledger]:
@@ -64,7 +66,7 @@ def test_a_finished_run_comes_back_bit_for_bit(finished: Path) -> None:
     with opened(finished) as ledger:
         again, recorded = replay(ledger), ledger.rows()
     assert again == recorded
-    assert data_set(again).encode() == data_set(recorded).encode()
+    assert data_set(again, KIND).encode() == data_set(recorded, KIND).encode()
     assert tables(finished) == before
 
 
@@ -130,7 +132,7 @@ def test_a_tampered_text_is_noticed(copy: Path, evokd_: Evokd, which: str, chang
 
 def test_the_command_writes_and_counts_what_was_kept(copy: Path, evokd_: Evokd) -> None:
     with opened(copy) as ledger:
-        recorded = data_set(ledger.rows())
+        recorded = data_set(ledger.rows(), KIND)
     out = copy.parent / "texts.jsonl"
     code, said, _ = evokd_("replay", str(copy.parent), "--out", str(out))
     assert (code, out.read_text(encoding="utf-8")) == (0, recorded)
@@ -229,7 +231,7 @@ def test_an_empty_ledger_holds_no_run(tmp_path: Path) -> None:
 def test_the_data_set_is_json_lines_of_what_was_kept(finished: Path) -> None:
     with opened(finished) as ledger:
         rows = ledger.rows()
-    lines = [json.loads(line) for line in data_set(rows).splitlines()]
+    lines = [json.loads(line) for line in data_set(rows, KIND).splitlines()]
     kept = [row for row in rows if row.split]
     assert [line["text"] for line in lines] == [row.example.text for row in kept]
     assert {line["split"] for line in lines} == {"train", "dev", "gate"}

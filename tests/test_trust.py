@@ -214,7 +214,7 @@ def test_a_teacher_that_denies_what_it_wrote_is_doubted(tmp_path: Path) -> None:
             row("refund", "", "near-duplicate"),
         ]
 
-    assert "only 12 of the 24 texts" in doubtful(task, written(6, 6)), "one in two is chance"
+    assert "12 of the 24 texts" in doubtful(task, written(6, 6)), "one in two is chance"
     assert not doubtful(task, written(9, 3))
     assert not doubtful(task, written(6, 3, cut=3)), "what a budget cut was not denied"
     assert not doubtful(task, written(1, 6)), "14 texts say nothing of a teacher"

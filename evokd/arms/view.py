@@ -93,8 +93,6 @@ class View:
             requests: makes them at a level of `evokd.shorter`.
             what: what a watcher is told.
         """
-        if not requests(0):
-            return []
         scope = f"{self.scope}/{step}"
 
         def put(_: Sequence[int], asked: Sequence[Generate]) -> list[Written]:
