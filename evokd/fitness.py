@@ -22,6 +22,9 @@ SLOW = 10.0  # tokens a second, written side by side
 
 def judge(task: Task, measured: Measured) -> Iterator[Finding]:
     """Give what there is to say of a teacher, and what to do about it."""
+    if task.undefined:
+        says = f"none for {', '.join(task.undefined)}: the teacher has these names alone"
+        yield warning("definitions", says, "a line each: what it is, and what it is not")
     yield _gold(task, measured)
     yield _sure(task, measured)
     if measured.own.of >= FEWEST:

@@ -107,14 +107,13 @@ def export_run(
         InputError: when the folder holds no finished run, or `out` exists or cannot be made.
     """
     files = RunFiles(root)
-    if not files.ledger.is_file():
-        raise InputError(f"{files.ledger}: no such file", "give the folder of a finished run")
+    ledger_file = files.begun()
     if out is not None and out.exists():
         raise InputError(f"{out}: exists", "give --out a new folder")
     writable.check_folder(out)
-    with reading(files.ledger) as begun:  # first, for opening it to write makes an empty one a run
+    with reading(ledger_file) as begun:  # first, for opening it to write makes an empty one a run
         task, data = recorded_task(begun)
-    ledger = Ledger(files.ledger, attempt=False)
+    ledger = Ledger(ledger_file, attempt=False)
     try:
         how = task.export.model_copy(update=dict(changes or {}))
         task = task.model_copy(update={"export": how})

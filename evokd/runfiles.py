@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from evokd.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """Every path in a run's folder."""
 
     root: Path
+
+    def begun(self) -> Path:
+        """Return the database of a run that is there; InputError where there is none."""
+        if self.ledger.is_file():
+            return self.ledger
+        above = RunFiles(self.root.parent)  # of a student, say
+        hint = f", here {above.root}" if above.ledger.is_file() else ""
+        raise InputError(f"{self.ledger}: no such file", f"give the folder of a run{hint}")
 
     @property
     def ledger(self) -> Path:

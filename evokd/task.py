@@ -127,6 +127,11 @@ class Task(Group):
         """The labels in the task's order, which is the order of every probability vector."""
         return list(self.labels)
 
+    @property
+    def undefined(self) -> list[str]:
+        """The labels without a definition."""
+        return [name for name, definition in self.labels.items() if not definition]
+
     def settings(self) -> dict[str, Any]:
         """Return everything but file locations, every default included, for the run's record."""
         return self.model_dump(mode="json", exclude={"data"})
@@ -213,8 +218,8 @@ def load_data(task: Task) -> TaskData:
     """Read the task's files.
 
     Raises:
-        InputError: naming file and line; also when a label has no seed example, or when
-            `selection.by` is gold and there is no dev file.
+        InputError: naming file and line; also when a label has no seed example, when a seed text
+            has two answers, or when `selection.by` is gold and there is no dev file.
     """
     files, names = task.data, task.names
     if task.selection.by == "gold" and files.dev is None:
@@ -233,6 +238,9 @@ def load_data(task: Task) -> TaskData:
         raise InputError(
             f"{files.seed}: no example of {', '.join(missing)}", "give at least one a label"
         )
+    answers = {e.text: e.label for e in seed}
+    if twice := [e.text for e in seed if e.label != answers[e.text]]:
+        raise InputError(f"{files.seed}: two answers for {twice[0]!r}", "give every text one")
     return TaskData(
         seed=seed,
         unlabeled=tuple(read_texts(files.unlabeled)) if files.unlabeled else (),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from commands import Evokd, evokd_, files, home, is_refused, model
 from typer.testing import CliRunner
 
@@ -183,6 +184,13 @@ def test_the_built_in_teacher_of_another_task_is_noted(
     (line,) = [line for line in said.splitlines() if "built-in teacher" in line]
     assert "teacher.model" in line
     assert "built-in teacher" not in _noted(monkeypatch, "run", "task.yaml")
+
+
+def test_labels_without_a_definition_are_noted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no definition" not in _noted(monkeypatch, "run", "task.yaml")
+    label = next(iter(yaml.safe_load((home / "task.yaml").read_text())["labels"]))
+    said = _noted(monkeypatch, "run", "task.yaml", "--set", f"labels.{label}=")
+    assert f"no definition, so known by name alone: {label}" in said
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["run", str(ROOT / "evokd/demo/task.yaml")]])

@@ -59,6 +59,28 @@ def test_an_entity_given_twice_is_one_and_neighbours_may_touch(tmp_path: Path) -
 TEXT = "to Rome on Monday"
 
 
+def test_offsets_that_cut_most_entities_are_told(tmp_path: Path) -> None:
+    def told(*entities: dict[str, object]) -> list[str]:
+        notes: list[str] = []
+        file = written(tmp_path, {"text": TEXT, "entities": list(entities)})
+        read_examples(file, TYPES, "ner", note=notes.append)
+        return notes
+
+    [note] = told(at(3, 6), at(11, 16, "day"))  # their last letter's place, not the one behind it
+    assert "2 of 2 entities begin or end within a word, first line 1: 'Rom' (3 to 6, city)" in note
+    assert "the end exclusive" in note
+    assert told(at(3, 7), at(11, 17, "day")) == []
+    assert told(at(3, 7), at(11, 14, "day")) == []  # Mon|day: one may be a word in a word
+    assert told() == []
+
+
+def test_a_name_before_its_particle_is_whole(tmp_path: Path) -> None:
+    file = written(tmp_path, {"text": "서울에서 만나요", "entities": [at(0, 2)]})
+    notes: list[str] = []
+    read_examples(file, TYPES, "ner", note=notes.append)
+    assert notes == []
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -184,6 +184,10 @@ def test_scores_with_hostile_labels(capsys: pytest.CaptureFixture[str], text: st
     some = replace(scores, answered=0.5, accuracy_answered=1.0)
     show_scores(some)
     assert "answers 50.0% of them, 100.0% of those rightly" in capsys.readouterr().out
+    show_scores(score(["a"], ["a"], ["a", text]), "entities")
+    said = capsys.readouterr().out
+    assert f"takes 0 for what is not in the file: {text}" in said
+    assert "entities" in said.splitlines()[1]
     show_scores(replace(some, answered=0.0, accuracy_answered=None))
     assert "answers 0.0% of them; the rest" in capsys.readouterr().out
 

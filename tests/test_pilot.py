@@ -471,6 +471,16 @@ def test_the_judgement(
     assert bool(found.hint) == (state != "good")
 
 
+def test_a_label_without_a_definition_is_told(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    assert all(f.topic != "definitions" for f in judge(task, changed()))
+    name = task.names[0]
+    bare = task.model_copy(update={"labels": task.labels | {name: ""}})
+    found = next(f for f in judge(bare, changed()) if f.topic == "definitions")
+    assert found.state == "warning"
+    assert f"none for {name}:" in found.says
+
+
 def test_more_rounds_cost_more_and_static_asks_as_much(tmp_path: Path) -> None:
     def total(**loop: Any) -> Cost:
         task = make_task(tmp_path, loop={"conversations": 4, **loop})

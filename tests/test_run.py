@@ -291,6 +291,9 @@ def test_export_of_what_is_no_finished_run(tmp_path: Path) -> None:
     begin(task, tmp_path / "begun")
     with pytest.raises(InputError, match="its student is not finished"):
         export_run(tmp_path / "begun", None)
+    with pytest.raises(InputError, match=r"run\.db: no such file") as caught:
+        export_run(tmp_path / "begun" / "student", None)
+    assert str(caught.value.hint).endswith(f"here {tmp_path / 'begun'}")
     (tmp_path / "empty").mkdir()
     Ledger(tmp_path / "empty" / "run.db").close()
     with pytest.raises(InputError, match="holds no run"):

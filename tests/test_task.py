@@ -171,7 +171,9 @@ def test_labels_that_yaml_reads_as_something_else(tmp_path: Path, label: str) ->
 
 def test_a_label_without_a_definition_is_empty(tmp_path: Path) -> None:
     text = "name: t\ndomain: d\nlabels:\n  music:\n  alarm: ''\ndata: {seed: s.jsonl}\n"
-    assert load_task(written(tmp_path, text)).labels == {"music": "", "alarm": ""}
+    task = load_task(written(tmp_path, text))
+    assert task.labels == {"music": "", "alarm": ""}
+    assert task.undefined == ["music", "alarm"]
 
 
 def test_a_definition_is_one_line(tmp_path: Path) -> None:
@@ -279,6 +281,18 @@ def test_every_label_needs_a_seed(tmp_path: Path) -> None:
     labels = plain()["labels"] | {"timer": "", "list": ""}
     task = load_task(written(tmp_path, plain(labels=labels)))
     with pytest.raises(InputError, match=r"seed\.jsonl: no example of timer, list") as caught:
+        load_data(task)
+    assert caught.value.hint
+
+
+def test_a_seed_text_has_one_answer(tmp_path: Path) -> None:
+    task = load_task(written(tmp_path, plain()))
+    with (tmp_path / "seed.jsonl").open("a") as file:
+        file.write('{"text": "wake me", "label": "alarm"}\n')
+    load_data(task)  # twice the same is no harm
+    with (tmp_path / "seed.jsonl").open("a") as file:
+        file.write('{"text": "wake me", "label": "music"}\n')
+    with pytest.raises(InputError, match=r"seed\.jsonl: two answers for 'wake me'") as caught:
         load_data(task)
     assert caught.value.hint
 

@@ -115,6 +115,8 @@ def _run(task: Any, out: Path) -> None:
     try:
         with Live() as watch:
             watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
+            if task.undefined:
+                watch.note(f"no definition, so known by name alone: {', '.join(task.undefined)}")
             if task.teacher.model in TEACHERS and not _built_in(task.data.seed):
                 watch.note(STRANGER)
             summary = run_task(task, out, watch=watch)
@@ -183,9 +185,7 @@ def replay(
 
     check_file(out)
     form = _form_of(out, form)
-    path = RunFiles(run).ledger
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", "give the folder of a run")
+    path = RunFiles(run).begun()
     with reading(path) as ledger:
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{run}: the run is not finished", "run it to the end first")

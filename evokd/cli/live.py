@@ -158,10 +158,10 @@ def _summary_lines(summary: Mapping[str, Any], out: Path) -> str:
     )
 
 
-def show_scores(scores: Scores) -> None:
-    """Print accuracy, macro F1 and a row a label."""
+def show_scores(scores: Scores, counted: str = "texts") -> None:
+    """Print accuracy, macro F1 and a row a label; `counted` is what a label's row counts."""
     table = Table()
-    for column in ("label", "precision", "recall", "F1", "texts"):
+    for column in ("label", "precision", "recall", "F1", counted):
         table.add_column(column, justify="left" if column == "label" else "right")
     for label, part in scores.per_label.items():
         shown = [f"{part[key]:.3f}" for key in ("precision", "recall", "f1")]
@@ -173,6 +173,8 @@ def show_scores(scores: Scores) -> None:
     console.print(
         f"{scores.n} texts: accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}{more}"
     )
+    if nowhere := [label for label, part in scores.per_label.items() if not part["support"]]:
+        console.print(Text(f"macro F1 takes 0 for what is not in the file: {', '.join(nowhere)}"))
     if scores.answered is not None:
         right = scores.accuracy_answered
         console.print(

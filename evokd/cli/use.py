@@ -108,7 +108,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(scores.to_dict(), indent=2))
     else:
-        show_scores(scores)
+        show_scores(scores, "entities" if manifest.kind == "ner" else "texts")
 
 
 def export(

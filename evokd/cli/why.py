@@ -53,9 +53,7 @@ def why(
     from evokd.why import matches
     from evokd.why import why as lineage_of
 
-    path = RunFiles(run).ledger
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", "give the folder of a run")
+    path = RunFiles(run).begun()
     if not is_unicode(text):
         raise InputError("TEXT_OR_ID: is not Unicode", "give it in UTF-8")
     with reading(path) as ledger:

@@ -37,7 +37,8 @@ def read_examples(
 
     Args:
         labels: the task's labels, or its types of entities.
-        note: hears one line where tags had to be repaired; see `evokd.formats.tags`.
+        note: hears a line where tags had to be repaired (see `evokd.formats.tags`), and one
+            where offsets do not look like what they should be.
 
     Raises:
         InputError: naming file and line, for a missing or unreadable file, a record without a
@@ -61,6 +62,7 @@ def read_examples(
         made.append(example)
     if kind == "ner":
         entities.report(path, rows, note)
+        entities.report_cuts(path, zip((line for line, _ in rows), made, strict=True), note)
     return made
 
 
@@ -117,7 +119,10 @@ def _records(path: Path) -> Iterator[tuple[int, Record]]:
             f"{path}: unknown format {path.suffix!r}", f"known endings: {', '.join(READERS)}"
         )
     if not path.is_file():
-        raise InputError(f"{path}: no such file", "paths in task.yaml are relative to it")
+        raise InputError(
+            f"{path}: no such file",
+            "a path in a task.yaml is relative to it, any other to this folder",
+        )
     empty = True
     try:
         for pair in reader(path):

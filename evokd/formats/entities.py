@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from reprlib import repr as short
 
-from evokd.answers import Span
+from evokd.answers import Span, read_spans
 from evokd.errors import InputError
+from evokd.examples import Example
 from evokd.formats import tags
+from evokd.pieces import pieces
 
 Record = Mapping[str, object]
 OFFSETS = "count code points from 0, the end exclusive; not bytes, not UTF-16 units"
@@ -68,6 +70,31 @@ def report(path: Path, rows: Iterable[tuple[int, Record]], note: Callable[[str],
             f"{path}: {len(broken)} of {sum(len(g) for _, (_, g) in kept)} tags break {scheme}, "
             f"first line {line}, token {token + 1} {short(tokens[token])}: {given[token]!r}; "
             "entities were taken to begin and end where their types do"
+        )
+
+
+def report_cuts(
+    path: Path, rows: Iterable[tuple[int, Example]], note: Callable[[str], None]
+) -> None:
+    """Say it if most entities begin or end within a word, as offsets that count otherwise do.
+
+    Few may: of a compound word, or before an ending that a language hangs on a name.
+
+    Args:
+        rows: (line number, text with its entities).
+    """
+    total, cut = 0, []
+    for line, example in rows:
+        edges = {0, *accumulate(map(len, pieces(example.text)))}
+        for span in read_spans(example.label):
+            total += 1
+            if not {span.start, span.end} <= edges:
+                cut.append((line, _shown(span, example.text)))
+    if 2 * len(cut) > total:
+        line, shown = cut[0]
+        note(
+            f"{path}: {len(cut)} of {total} entities begin or end within a word, first line "
+            f"{line}: {shown}; {OFFSETS}"
         )
 
 
