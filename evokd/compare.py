@@ -8,7 +8,6 @@ on, so the same command fills what is missing.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from evokd.shots import sample_shots
 from evokd.task import Task, TaskData, load_data
 from evokd.taskfile import explained
 from evokd.watch import Watch
+from evokd.writable import write_whole
 
 UNTIL_SPENT = 100  # rounds, and rounds without a better dev score: the budget ends a run before
 UNCHECKED = 8  # texts without a label asked for cost about as many tokens as one with its label
@@ -100,7 +100,7 @@ def compare(
         for arm in contest.arms
     }
     record = compared(results, tokens=contest.tokens, shots=contest.shots)
-    _write(out / "compare.json", json.dumps({"task": task.name, **record}, indent=2) + "\n")
+    write_whole(out / "compare.json", json.dumps({"task": task.name, **record}, indent=2) + "\n")
     write_page(out / "compare.html", task, record)
     return record
 
@@ -226,7 +226,7 @@ def _write_drawn(task: Task, contest: Contest, drawn: TaskData, seed: int, out: 
     _check_drawn(path, drawn.seed, task)
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        _write(path, write(drawn.seed, task.kind))
+        write_whole(path, write(drawn.seed, task.kind))
 
 
 def _seed_file(out: Path, seed: int) -> Path:
@@ -238,9 +238,3 @@ def _check_drawn(path: Path, examples: Sequence[Example], task: Task) -> None:
         raise InputError(
             f"{path}: holds other seed examples than are drawn now", "give --out a new folder"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_suffix(".part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)

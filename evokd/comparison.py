@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from evokd.paired import METHOD, Difference, differences
 from evokd.report import environment
 from evokd.settings import FEEDBACK
 from evokd.task import Task
+from evokd.writable import write_whole
 
 WITHOUT = "static"
 """The arm that does without feedback what those of FEEDBACK do with it. Against any other arm more
@@ -162,9 +162,7 @@ def write_page(path: Path, task: Task, record: Mapping[str, Any]) -> None:
     html = page.render(
         task=task, record=record, chart=drawn, bands=bands, one_run=one_run, version=__version__
     )
-    aside = path.with_suffix(".part")
-    aside.write_text(html, encoding="utf-8", errors="backslashreplace")
-    os.replace(aside, path)
+    write_whole(path, html)
 
 
 def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Every text is escaped by the template: nothing is ever marked as safe.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from evokd.rounds_told import cut_texts, tested_rounds, weaknesses, written_roun
 from evokd.selection import Judge, Selection, learnt
 from evokd.spending import STEPS, by_step, tokens
 from evokd.task import Task, TaskData
+from evokd.writable import write_whole
 from serving.layout import INT8
 
 ONE = (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))
@@ -88,10 +88,7 @@ class Told:
 def write_report(path: Path, task: Task, data: TaskData, ledger: Ledger) -> None:
     """Write the report of a run; a run that is not finished is told as far as it came."""
     html = environment().get_template("report.html.j2").render(content(task, data, ledger))
-    aside = path.with_suffix(".part")
-    # A lone surrogate is no character that a file can hold; it must not cost the report.
-    aside.write_text(html, encoding="utf-8", errors="backslashreplace")
-    os.replace(aside, path)
+    write_whole(path, html)
 
 
 def environment() -> Environment:

@@ -7,7 +7,6 @@ seed-only -> loop -> final student -> a smaller one, if asked -> gate texts -> e
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -40,6 +39,7 @@ from evokd.summary import summarise
 from evokd.task import Task, TaskData
 from evokd.teacher import open_teacher
 from evokd.watch import Watch, steps
+from evokd.writable import write_whole
 
 SHRINK_EPOCHS = 8
 UNSURE = (DISAGREE, "not the asked label", "round rolled back", NOISY)
@@ -270,7 +270,5 @@ class Stages:
         """Write summary.json, last of all, and return it."""
         by = Selection(self.task, self.data, self.ledger).by
         made = summarise(self.ledger, name=self.task.name, by=by)
-        part = self.files.summary.with_suffix(".part")
-        part.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, self.files.summary)
+        write_whole(self.files.summary, json.dumps(made, indent=2, ensure_ascii=False) + "\n")
         return made

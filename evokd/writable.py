@@ -1,4 +1,4 @@
-"""Whether a command can write where it is told to: asked before its work, not after it."""
+"""Writing files: whether it can be done, asked before the work; and whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ def check_file(path: Path | None) -> None:
     there = path if path.exists() else path.absolute().parent
     if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(there, os.W_OK):
         raise InputError(f"{path}: cannot be written", "give a file in a folder that is there")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that whoever reads it, or is killed, has the old one or the new one whole.
+
+    A lone surrogate is no character that a file can hold; it is written as its number.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def check_folder(path: Path | None) -> None:

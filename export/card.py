@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evokd.answers import KindName
+from evokd.writable import write_whole
 from serving import layout
 from serving.layout import Manifest, StudentFiles
 
@@ -35,9 +35,7 @@ TYPES = {"accuracy": "accuracy", "macro_f1": "f1"}
 def write_card(root: Path, manifest: Manifest) -> Path:
     """Write the student's README.md; return its path."""
     target = StudentFiles(root).card
-    aside = target.with_name(f".{target.name}.aside")
-    aside.write_text(card(manifest), encoding="utf-8")
-    os.replace(aside, target)
+    write_whole(target, card(manifest))
     return target
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmarks.quality.variants import BASES, OF
 from evokd.comparison import ROUNDED, averaged, reached, whole_curve
 from evokd.errors import InputError
 from evokd.paired import METHOD, Difference, differences
+from evokd.writable import write_whole
 
 FULL = "full"
 # Shares of full data's score up to which labelled texts of a pool are counted.
@@ -47,9 +47,7 @@ class Cells:
         """Add a cell and write the file."""
         self.cells[f"{task}/{arm}/{seed}"] = cell
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
-        part.write_text(self.written(), encoding="utf-8")
-        os.replace(part, self.path)
+        write_whole(self.path, self.written())
 
     def written(self) -> str:
         """Return the file: the table to read, and one line a cell."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmarks.quality.cells import FULL, Cells
 from benchmarks.quality.variants import VARIANTS
 from evokd.comparison import averaged, whole_curve
 from evokd.figures import Mark, chart
+from evokd.writable import write_whole
 
 COLOURS = ("#0072b2", "#c8500a", "#00775a", "#8e3f73", "#8a6d00", "#3b7f9e", "#6b6b6b", "#a3003b")
 DASHES = ("", "7 4", "2 4")
@@ -27,9 +27,7 @@ def write_pictures(cells: Cells, folder: Path) -> list[Path]:
         text = picture(task, arms, about["full"])
         if text is not None:
             path = folder / f"quality-{task}.svg"
-            part = path.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, text)
             written.append(path)
     return written
 

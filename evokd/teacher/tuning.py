@@ -23,6 +23,7 @@ from evokd.cpus import cpu_model, usable_cores
 from evokd.settings import SIDE_BY_SIDE, TeacherSettings
 from evokd.teacher.modelfile import parts
 from evokd.teacher.native import Engine
+from evokd.writable import write_whole
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 GROWTH = 1.05  # a width counts as faster from there
@@ -222,8 +223,6 @@ def _remember(folder: Path, setting: Setting, *, width: int, speeds: Speeds) -> 
     """Write it down; a cache that cannot be written is no reason to stop."""
     record = {"width": width, "holds_for": asdict(setting), **asdict(speeds)}
     path = folder / f"{setting.key}.json"
-    aside = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, path)
+        write_whole(path, json.dumps(record, indent=2) + "\n")
