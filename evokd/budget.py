@@ -53,29 +53,33 @@ class Budget:
             self.reserve = seconds
             self.ledger.set_meta(LONGEST, seconds)
 
-    def over(self, *, less: int = 0) -> bool:
+    def over(self, *, less: int = 0, share: float = 1.0) -> bool:
         """Say whether a cap on what is asked is reached.
 
         Args:
             less: tokens that do not count yet: of calls that come after those in question.
+            share: of the caps, what the calls in question may come to.
         """
-        tokens = self.settings.tokens
-        if tokens is not None and self.spent - less >= tokens:
-            return True
-        return self.seconds_left() <= 0
+        return self.tokens_left(less, share) <= 0 or self.seconds_left(share) <= 0
 
-    def seconds_left(self) -> float:
+    def tokens_left(self, less: int = 0, share: float = 1.0) -> float:
+        """Return how many tokens may still be spent; without end where they have no cap."""
+        tokens = self.settings.tokens
+        return float("inf") if tokens is None else share * tokens - (self.spent - less)
+
+    def seconds_left(self, share: float = 1.0) -> float:
         """Return how long may still be asked; without end where minutes have no cap."""
         minutes = self.settings.minutes
         if minutes is None:
             return float("inf")
-        return 60 * minutes - self.reserve - self.ledger.seconds()
+        return 60 * share * minutes - self.reserve - self.ledger.seconds()
 
-    def fitting(self, requests: Sequence[Generate | Score], *, less: int = 0) -> int:
+    def fitting(
+        self, requests: Sequence[Generate | Score], *, less: int = 0, share: float = 1.0
+    ) -> int:
         """Return how many requests may be asked together: whole batches, one at least."""
-        tokens, minutes = self.settings.tokens, self.settings.minutes
-        free = float("inf") if tokens is None else tokens - (self.spent - less)
-        left = self.seconds_left()
+        minutes = self.settings.minutes
+        free, left = self.tokens_left(less, share), self.seconds_left(share)
         pace = self.pace.get(type(requests[0]), float("inf") if minutes is not None else 0.0)
         count = 0
         while count < len(requests) and free > 0 and left > 0:

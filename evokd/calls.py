@@ -103,14 +103,23 @@ class Calls:
             self.ledger.reserve(name, mine)
 
     def generate(
-        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
+        self,
+        scope: Scope,
+        requests: Sequence[Generate],
+        on_call: OnCall | None = None,
+        *,
+        share: float = 1.0,
     ) -> list[Written]:
-        """Return the replies, from the ledger where it has them."""
+        """Return the replies, from the ledger where it has them.
+
+        Args:
+            share: of the budget, what may be spent when the last of them is asked.
+        """
 
         def make(missing: list[Generate], done: Callable[[int, Written], None]) -> None:
             self.teacher.generate(missing, done)
 
-        return self._answer(scope, requests, make, _written, on_call)
+        return self._answer(scope, requests, make, _written, on_call, share)
 
     def score(
         self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None
@@ -129,6 +138,7 @@ class Calls:
         make: Callable[[list[Any], Callable[[int, Any], None]], None],
         read: Callable[[Stored], Any],
         on_call: OnCall | None,
+        share: float = 1.0,
     ) -> list[Any]:
         keys = self.keys(scope, requests)
         stored = {key: self.ledger.reply(key) for key in keys}
@@ -144,7 +154,7 @@ class Calls:
             if budget is None:
                 ask(missing)
             else:
-                self._within(budget, requests, keys, ask, on_call)
+                self._within(budget, requests, keys, ask, on_call, share)
             stored |= {keys[i]: self.ledger.reply(keys[i]) for i in missing}
         replies = [stored[key] for key in keys]
         if any(reply is None for reply in replies):
@@ -181,6 +191,7 @@ class Calls:
         keys: Sequence[str],
         ask: Callable[[list[int]], None],
         on_call: OnCall | None,
+        share: float,
     ) -> None:
         """Ask for what is missing while the budget lasts, and record that the rest was refused.
 
@@ -191,9 +202,9 @@ class Calls:
         start = 0
         while start < len(requests):
             later = sum(cost or 0 for cost in costs[start:])
-            count = budget.fitting(requests[start:], less=later)
+            count = budget.fitting(requests[start:], less=later, share=share)
             missing = [i for i in range(start, start + count) if costs[i] is None]
-            if missing and budget.over(less=later):
+            if missing and budget.over(less=later, share=share):
                 break
             if missing:
                 budget.time(type(requests[start]), len(missing), partial(ask, missing))

@@ -59,10 +59,15 @@ class Counted(Calls):
         self.given = Cost()
 
     def generate(
-        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
+        self,
+        scope: Scope,
+        requests: Sequence[Generate],
+        on_call: OnCall | None = None,
+        *,
+        share: float = 1.0,
     ) -> list[Written]:
         """See `Calls`."""
-        return self._counted(super().generate(scope, requests, on_call))
+        return self._counted(super().generate(scope, requests, on_call, share=share))
 
     def score(
         self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None

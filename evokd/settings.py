@@ -253,7 +253,8 @@ class MethodSettings(PaperSettings):
 class BudgetSettings(Group):
     """What the loop may spend; it stops at the first cap. None is no cap.
 
-    Texts for the gate, export and latency come after the loop and are outside the budget.
+    The texts that a run begins with take half of it at most, and the rest has them labelled. Texts
+    for the gate, export and latency come after the loop and are outside the budget.
     """
 
     tokens: int | None = Field(

@@ -29,6 +29,7 @@ from evokd.ledger import Ledger
 from evokd.records import Row
 from evokd.replay import replay
 from evokd.settings import BudgetSettings
+from evokd.spending import tokens
 from evokd.task import Task
 from evokd.teacher import Generate, Score, Scored, Written
 
@@ -305,6 +306,18 @@ def test_a_small_budget_still_covers_every_label(tmp_path: Path) -> None:
     assert dropped
     assert set(kept) == set(LABELS)
     assert max(kept.values()) <= 3 * min(kept.values())
+    ledger.close()
+
+
+@pytest.mark.parametrize("cap", [6_000, 12_000, 24_000])
+def test_a_start_is_labelled_however_long_its_writing_would_take(tmp_path: Path, cap: int) -> None:
+    task = small(tmp_path / "task", budget={"tokens": cap}, loop={"cover": 600})
+    ended(tmp_path / "run", task, ScriptedTeacher())
+    ledger = Ledger(tmp_path / "run" / "run.db", attempt=False)
+    written = tokens(ledger.call_totals("round 0/cover"))
+    assert cap / 2 <= written < cap / 2 + 1_000  # at most a batch over its half
+    assert any(row.reason == "budget" for row in ledger.rows(round=0))
+    assert {row.example.label for row in ledger.rows(split="train")} == set(LABELS)
     ledger.close()
 
 

@@ -15,6 +15,7 @@ from evokd.task import Task
 from evokd.teacher import Generate, grammar
 
 COVER_TEXTS = 5
+WRITING = 0.5  # of a budget, what the texts that a run begins with may take; the rest labels them
 
 
 def covered(view: View) -> Proposed:
@@ -24,18 +25,22 @@ def covered(view: View) -> Proposed:
     never checked (ZeroGen, arXiv 2202.07922). Entities cannot be set that way, because a prompt
     names only their type: of a NER task the teacher labels them after all.
     """
+    blind = bool(view.plan.get("blind"))
+    # A start that could not be labelled would be none.
+    first = not blind and not view.plan.get("covered")
     labels = [label for label, _ in cover_requests(view)]
     said = view.ask(
         "cover",
         lambda level: [request for _, request in cover_requests(view, level)],
         "writing texts of every label",
+        share=WRITING if first else 1.0,
     )
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for label, (key, _, reply) in zip(labels, said, strict=True):
         parsed = replies.parse_list(reply)
         rejects.update(replies.refusals(parsed))
-        given = label_alone(view.task, label) if view.plan.get("blind") else None
+        given = label_alone(view.task, label) if blind else None
         texts += [Proposal(text, origin, key, label, given) for origin, text in parsed.texts]
     return Proposed(tuple(texts), rejects=dict(rejects))
 

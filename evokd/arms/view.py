@@ -84,7 +84,12 @@ class View:
         )
 
     def ask(
-        self, step: str, requests: Callable[[int], Sequence[Generate]], what: str
+        self,
+        step: str,
+        requests: Callable[[int], Sequence[Generate]],
+        what: str,
+        *,
+        share: float = 1.0,
     ) -> list[Said]:
         """Ask for texts; returns what was asked in the end, and its reply.
 
@@ -92,11 +97,12 @@ class View:
             step: ends the scope of the calls, such as "write".
             requests: makes them at a level of `evokd.shorter`.
             what: what a watcher is told.
+            share: of the budget, what may be spent when the last of them is asked.
         """
         scope = f"{self.scope}/{step}"
 
         def put(_: Sequence[int], asked: Sequence[Generate]) -> list[Written]:
-            return self.calls.generate(scope, asked, self.progress(what, len(asked)))
+            return self.calls.generate(scope, asked, self.progress(what, len(asked)), share=share)
 
         asked, replies = shorter.ask(put, requests)
         return list(map(Said, self.calls.keys(scope, asked), asked, replies))
