@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from evokd.answers import KindName
 from evokd.cli.verbose import Verbose
 from evokd.demo import TEACHERS
 
@@ -28,23 +28,7 @@ Set = Annotated[
     typer.Option("--set", help="Replace a setting of the task, such as loop.rounds=3; repeatable."),
 ]
 
-
-class TaskKind(StrEnum):
-    """The kinds of task."""
-
-    CLASSIFICATION = "classification"
-    MULTILABEL = "multilabel"
-    NER = "ner"
-
-
-class Form(StrEnum):
-    """How a run's texts are written."""
-
-    JSONL = "jsonl"
-    CONLL = "conll"
-    HF = "hf"
-
-
+Form = Literal["jsonl", "conll", "hf"]
 FileForm = Annotated[
     Form | None,
     typer.Option(
@@ -55,18 +39,12 @@ FileForm = Annotated[
 ]
 
 
-class DemoTask(StrEnum):
-    """The built-in tasks."""
-
-    INTENTS = "intents"
-    SLOTS = "slots"
-
-
 def demo(
     out: Out = None,
     task: Annotated[
-        DemoTask, typer.Option("--task", help="Sort requests, or mark the entities in them.")
-    ] = DemoTask.INTENTS,
+        Literal["intents", "slots"],
+        typer.Option("--task", help="Sort requests, or mark the entities in them."),
+    ] = "intents",
     change: Set = None,
     verbose: Verbose = False,
 ) -> None:
@@ -81,7 +59,7 @@ def demo(
     """
     from evokd.task import demo_task
 
-    loaded = demo_task(change or (), name=task.value)
+    loaded = demo_task(change or (), name=task)
     _run(loaded, out or Path("runs") / loaded.name)
 
 
@@ -136,8 +114,8 @@ def init(
         bool, typer.Option("--schema", help="Print the JSON schema of task.yaml instead.")
     ] = False,
     kind: Annotated[
-        TaskKind, typer.Option("--kind", help="One label a text, several, or entities in it.")
-    ] = TaskKind.CLASSIFICATION,
+        KindName, typer.Option("--kind", help="One label a text, several, or entities in it.")
+    ] = "classification",
 ) -> None:
     """Write a commented task.yaml and a seed.jsonl to start from.
 
@@ -154,7 +132,7 @@ def init(
         return
     if folder is None:
         raise typer.BadParameter("give a folder, for example: evokd init my/")
-    for path in write_sample(folder, kind.value):
+    for path in write_sample(folder, kind):
         typer.echo(f"wrote {path}")
     typer.echo(f"edit them (labels, seeds, teacher), then: evokd plan {folder / 'task.yaml'}")
 
@@ -190,13 +168,13 @@ def replay(
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{run}: the run is not finished", "run it to the end first")
         kind = recorded_task(ledger)[0].kind
-        if form is not Form.JSONL and kind != "ner":
+        if form != "jsonl" and kind != "ner":
             raise InputError(f"--format {form}: this run has no entities", "write it as jsonl")
         again, recorded = make_again(ledger), ledger.rows()
     if again != recorded:
         raise IntegrityError(f"{path}: its texts are not what its calls give", "was it edited?")
     if out is not None:
-        out.write_text(data_set(again, kind, form.value), encoding="utf-8")
+        out.write_text(data_set(again, kind, form), encoding="utf-8")
     kept = sum(row.split is not None for row in again)
     typer.echo(f"{kept} texts, bit for bit the same")
 
@@ -209,7 +187,7 @@ def _form_of(out: Path | None, form: Form | None) -> Form:
     if form and out is None:
         raise InputError("--format: nothing is written", "name a file with --out")
     tagged = out is not None and READERS.get(out.suffix.lower()) is conll.read
-    return form or (Form.CONLL if tagged else Form.JSONL)
+    return form or ("conll" if tagged else "jsonl")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,24 +12,6 @@ from evokd.cli.verbose import Verbose
 Student = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="A student folder, such as runs/demo/student.")
 ]
-
-
-class Target(StrEnum):
-    """Processors that INT8 can be made for; auto is this machine's."""
-
-    auto = "auto"
-    vnni = "vnni"
-    avx512 = "avx512"
-    avx2 = "avx2"
-    arm64 = "arm64"
-
-
-class Exporter(StrEnum):
-    """What writes ONNX."""
-
-    auto = "auto"
-    optimum = "optimum"
-    torch = "torch"
 
 
 def predict(
@@ -117,14 +98,16 @@ def export(
         Path | None, typer.Option("--out", "-o", help="Export a copy there; else in place.")
     ] = None,
     target: Annotated[
-        Target, typer.Option("--target", help="The processor that INT8 is made for.")
-    ] = Target.auto,
+        Literal["auto", "vnni", "avx512", "avx2", "arm64"],
+        typer.Option("--target", help="The processor that INT8 is made for; auto: this machine's."),
+    ] = "auto",
     half: Annotated[
         bool, typer.Option("--fp16", help="Also write a half-precision file, for GPUs.")
     ] = False,
     exporter: Annotated[
-        Exporter, typer.Option("--exporter", help="What writes ONNX; auto: optimum if installed.")
-    ] = Exporter.auto,
+        Literal["auto", "optimum", "torch"],
+        typer.Option("--exporter", help="What writes ONNX; auto: optimum if installed."),
+    ] = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Ship INT8 even if the gate refuses it; the card says.")
     ] = False,
@@ -138,7 +121,7 @@ def export(
     from evokd.cli.live import show_export
     from evokd.run import export_run
 
-    changes = {"target": target.value, "half": half, "exporter": exporter.value}
+    changes = {"target": target, "half": half, "exporter": exporter}
     show_export(export_run(run, out, changes=changes, force=force))
 
 
