@@ -128,6 +128,7 @@ def test_edits_make_no_word_of_two(parts: list[tuple[str, bool]], seed: int) -> 
     st.lists(st.sampled_from(["打开", "客厅的灯", "กี่ที่", "。", "wifi"]), min_size=1),
     st.integers(0, 99),
 )
+@example(["打开", "客厅的灯", "wifi", "。", "wifi", *["打开"] * 7], 24)  # together for a moment
 def test_edits_put_no_blank_where_there_is_none(parts: list[str], seed: int) -> None:
     text = "灯".join(["", *parts])
     cut = chunks(text, "[]")

@@ -24,10 +24,14 @@ TRIES = 4  # for a text that is new
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A word, as `evokd.pieces.words` cuts them, or a whole entity; the white space before it."""
+    """A word, as `evokd.pieces.words` cuts them, or a whole entity.
+
+    Attributes:
+        gap: the white space before it; None is what its neighbours turn out to need.
+    """
 
     words: str
-    gap: str = " "
+    gap: str | None = " "
     label: str = ""
 
 
@@ -94,7 +98,7 @@ def written(parts: Sequence[Chunk]) -> tuple[str, list[Span]]:
     """Return the text of chunks, and where its entities are."""
     text, spans = "", []
     for chunk in parts:
-        text += chunk.gap if text else ""
+        text += (chunk.gap or "") if text else ""
         if chunk.label:
             spans.append(Span(len(text), len(text) + len(chunk.words), chunk.label))
         text += chunk.words
@@ -115,31 +119,26 @@ def edit(parts: Sequence[Chunk], known: Sequence[Chunk], rng: random.Random) -> 
             i, j = rng.sample(range(len(made)), 2)
             one, other = made[i], made[j]
             made[i], made[j] = replace(other, gap=one.gap), replace(one, gap=other.gap)
-            for at in (i, i + 1, j, j + 1):
-                _apart(made, at)
         elif way == "leave out" and plain and len(made) > 1:
             left = made.pop(at := rng.choice(plain))
-            _apart(made, at, left.gap)
+            _move(made, at, left.gap)
         elif known:
             at, new = rng.randint(0, len(made)), rng.choice(known).words
-            before, after = (made[i].words if 0 <= i < len(made) else "" for i in (at - 1, at))
-            made.insert(at, Chunk(new, _gap(before, new)))
-            _apart(made, at + 1, _gap(new, after))
-    return made
+            made.insert(at, Chunk(new, None))
+            _move(made, at + 1, None)
+    pairs = zip(["", *(chunk.words for chunk in made)], made, strict=False)
+    return [replace(chunk, gap=_gap(before, chunk)) for before, chunk in pairs]
 
 
-def _gap(before: str, after: str) -> str:
-    """Return what stands between a word that is put in and its neighbour."""
-    return "" if re.search(UNSPACED, before + after) else " "
+def _move(parts: list[Chunk], at: int, gap: str | None) -> None:
+    """Give a chunk a gap where it had none before it."""
+    if at < len(parts) and parts[at].gap == "":
+        parts[at] = replace(parts[at], gap=gap)
 
 
-def _apart(parts: list[Chunk], at: int, gap: str = "") -> None:
-    """See to it that a chunk does not become one word with what now stands before it.
-
-    Args:
-        gap: what it gets in any case where it has none.
-    """
-    if at < len(parts):
-        gap = parts[at].gap or gap
-        glued = at > 0 and not gap and merge(parts[at - 1].words, parts[at].words)
-        parts[at] = replace(parts[at], gap=" " if glued else gap)
+def _gap(before: str, chunk: Chunk) -> str:
+    """Return what stands between a chunk and the words before it, which must not become one."""
+    gap = chunk.gap
+    if gap is None:
+        gap = "" if re.search(UNSPACED, before + chunk.words) else " "
+    return gap or (" " if before and merge(before, chunk.words) else "")
