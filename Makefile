@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-browser test-gpu test-transformers5 check format bench demo-teacher clean
+.PHONY: help install demo test test-slow test-search test-browser test-gpu test-transformers5 check format bench demo-teacher clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,10 @@ test: $(STAMP) ## Run the default tests, two at a time (under 5 minutes on 2 cor
 
 test-slow: $(STAMP) ## Run the tests marked slow, and only them
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-search: $(STAMP) ## Run the property tests on new random inputs; one that fails belongs in an @example
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --hypothesis-profile default \
+		-m 'hypothesis and not slow and not gpu and not browser'
 
 test-browser: $(STAMP) ## Run the tests of the service's page (needs chromium on the PATH)
 	$(BIN)/python -m pytest -m browser

@@ -27,8 +27,8 @@ from serving.predictor import open_predictor
 
 SMALL = (
     "loop.rounds=1", "loop.cover=16", "loop.conversations=3", "loop.quota=1",
-    "loop.anchor=6", "selection.texts=4", "student.batch_size=8", "student.epochs=1",
-    "student.final_epochs=2", "export.gate_texts=60", "export.latency_texts=10",
+    "loop.anchor=6", "selection.texts=4", "student.batch_size=4", "student.epochs=1",
+    "student.final_epochs=2", "export.gate_texts=40", "export.latency_texts=10",
     "teacher.threads=1", "student.threads=1",  # the other core has the other tests
 )  # fmt: skip
 

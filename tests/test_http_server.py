@@ -131,7 +131,7 @@ def test_a_server_that_nobody_knows_tells_by_its_reply(
         return {}
 
     monkeypatch.setattr(Wire, "probe", nothing)
-    requests = [question(text) for text in TEXTS]
+    requests = [question(text) for text in TEXTS[:6]]
     with HttpTeacher(TeacherSettings(model=address, sequences=4)) as teacher:
         assert teacher.fingerprint == "demo openai reply"
         scored = teacher.score(requests)
@@ -140,7 +140,7 @@ def test_a_server_that_nobody_knows_tells_by_its_reply(
         for one, other in zip(scored, native.score(requests), strict=True)
         if -20.0 not in one.logprobs
     ]
-    assert len(told) >= len(TEXTS) / 3
+    assert len(told) >= len(requests) / 3
     for one, true in told:
         assert one.logprobs.index(max(one.logprobs)) == true.index(max(true))
         assert all(v >= t - 0.05 for v, t in zip(one.logprobs, true, strict=True))
