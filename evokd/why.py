@@ -129,12 +129,19 @@ class Record:
         return None if row.call is None else self.ledger.call(row.call)
 
     def analysis(self, call: Call | None) -> Call | None:
-        """Return the call whose conversation a writing call goes on with."""
+        """Return the call whose conversation a writing call goes on with.
+
+        It has shown as much, or more where that had no place with the reply to it.
+        """
         if call is None or len(call.request["messages"]) < 3:
             return None
-        begun = call.request["messages"][:-2]
-        earlier = self.ledger.calls(f"{_round(call)}/analyse", begun[-1]["content"])
-        return next((c for c in earlier if c.request["messages"] == begun), None)
+        *begun, replied, _ = call.request["messages"]
+        earlier = [
+            c for c in self.ledger.calls(f"{_round(call)}/analyse")
+            if c.reply and c.reply["text"].strip() == replied["content"]
+        ]  # fmt: skip
+        same = (c for c in earlier if c.request["messages"] == begun)
+        return next(same, earlier[0] if len(earlier) == 1 else None)
 
     def said(self, row: Row) -> Prediction | None:
         """Return what the student said of a text before it was trained on it."""

@@ -158,7 +158,12 @@ def test_conversations_show_what_has_place(tmp_path: Path, method: dict[str, Any
             assert call is not None
             group = Group.from_json(plan["groups"][int(str(row.source).split()[1]) - 1])
             asked = call.request["messages"][0]["content"]
-            shown = why(ledger, row.example.text).shown
+            lineage = why(ledger, row.example.text)
+            shown = lineage.shown
+            if not method:
+                assert lineage.analysis is not None
+                assert lineage.analysis.reply is not None
+                assert lineage.analysis.reply["text"] == call.request["messages"][-2]["content"]
             assert {s.told.text for s in shown} == {
                 s.text for s in (*group.right, *group.wrong) if f'- "{s.text}" is' in asked
             }
