@@ -30,7 +30,7 @@ from evokd.cpus import cpu_model
 from evokd.examples import Example
 from evokd.settings import StudentSettings
 from evokd.student import fit, untrained
-from evokd.training import has_bf16, pick_device, use_threads
+from evokd.training import fast_bf16, pick_device, use_threads
 
 TEXTS = 960  # 60 steps of 16: as few as `fit` ever takes
 LABELS = tuple(f"intent_{number}" for number in range(8))
@@ -132,7 +132,7 @@ def run(*, quick: bool, threads: int) -> dict[str, Any]:
         "batch_size": {"ours": settings.batch_size, "trainer": 8},
         "texts": TEXTS,
         "device": device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "bf16": has_bf16(device),
+        "bf16": fast_bf16(device),
         "cpu": cpu_model(),
         "threads": used,
         "versions": {name: version(name) for name in ("torch", "transformers", "accelerate")},

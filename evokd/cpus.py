@@ -38,6 +38,18 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(flag for line in _cpuinfo("flags", "Features")[:1] for flag in line.split())
 
 
+def fast_bfloat16() -> bool:
+    """Return whether the processor gains by multiplying matrices in bfloat16.
+
+    Matrix units do (AMX), and the vector units of AMD and Arm, at twice the pace of float32.
+    Intel's vector unit is no faster with it, and the conversions cost: training takes half as long
+    again (benchmarks/LOG.md).
+    """
+    flags = cpu_flags()
+    amd = "AuthenticAMD" in _cpuinfo("vendor_id")
+    return bool(flags & {"amx_bf16", "bf16"}) or (amd and "avx512_bf16" in flags)
+
+
 def cgroup_folders(controller: str, cgroup: Path = CGROUP) -> Iterator[Path]:
     """Give the folders whose limits hold for this process: its own cgroup's and all above it.
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from evokd.answers import read_labels
-from evokd.cpus import cpu_flags, usable_cpus
+from evokd.cpus import fast_bfloat16, usable_cpus
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.recipe import MIN_STEPS
@@ -223,16 +223,16 @@ def pad_batch(
 
 
 def fast_matrices(device: torch.device) -> torch.autocast:
-    """Multiply matrices in bfloat16 for a while, where the device does so natively."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bf16(device))
+    """Multiply matrices in bfloat16 for a while, where the device gains by it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_bf16(device))
 
 
 @cache
-def has_bf16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 natively; emulated, it is slower than fp32."""
+def fast_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies matrices faster in bfloat16; emulated, it does not."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+    return fast_bfloat16()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from evokd.errors import InputError
-from evokd.training import cross_entropy, each_by_itself, has_bf16
+from evokd.training import cross_entropy, each_by_itself, fast_bf16
 from export.nano_onnx import write_nano_onnx
 from export.quantize import Target, isa, ladder
 from export.student import climb, report_on, version_of
@@ -160,7 +160,7 @@ def token_vectors(
 def _encoded(model: Any, tokens: list[int], *, frame: list[int]) -> torch.Tensor:
     """Return the mean output of each token alone between the special ones, [tokens, hidden]."""
     rows = []
-    bf16 = has_bf16(model.device)
+    bf16 = fast_bf16(model.device)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         for start in range(0, len(tokens), AT_ONCE):
             part = torch.tensor(tokens[start : start + AT_ONCE])[:, None]

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from evokd import cpus
-from evokd.cpus import cgroup_folders, cpu_flags, cpu_model, usable_cores, usable_cpus
+from evokd.cpus import (
+    cgroup_folders,
+    cpu_flags,
+    cpu_model,
+    fast_bfloat16,
+    usable_cores,
+    usable_cpus,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +97,22 @@ def test_what_the_kernel_says_of_the_processor(
     assert cpu_flags() == {"sse2", "avx2"}
     info.write_text("processor : 0\nFeatures : asimd asimddp\n")
     assert cpu_flags() == {"asimd", "asimddp"}
+
+
+@pytest.mark.parametrize(
+    ("info", "fast"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16", True),
+        ("vendor_id : AuthenticAMD\nflags : avx512f", False),
+        ("CPU implementer : 0x41\nFeatures : asimd bf16", True),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_gain_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: str, fast: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(info)
+    monkeypatch.setattr("evokd.cpus.CPUINFO", tmp_path / "cpuinfo")
+    assert fast_bfloat16() is fast

@@ -70,7 +70,7 @@ def test_goals_mix_the_label_and_the_teacher() -> None:
 def test_training_on_the_used_rows_only_changes_nothing(
     tiny_saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evokd.training.has_bf16", lambda _: False)
+    monkeypatch.setattr("evokd.training.fast_bf16", lambda _: False)
     texts, _ = make_texts(12, seed=3)
     goals = torch.eye(4)[torch.arange(12) % 4]
     results = []
