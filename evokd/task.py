@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
@@ -44,6 +45,9 @@ def _clean(name: str) -> str:
 
 
 LabelName = Annotated[str, AfterValidator(_clean)]
+
+
+log = logging.getLogger("evokd")  # a warning goes to stderr, where nothing is set up
 
 
 class DataFiles(Group):
@@ -218,8 +222,8 @@ def load_data(task: Task) -> TaskData:
     """Read the task's files.
 
     Raises:
-        InputError: naming file and line; also when a label has no seed example, when a seed text
-            has two answers, or when `selection.by` is gold and there is no dev file.
+        InputError: naming file and line; also when a label has no seed example, or when
+            `selection.by` is gold and there is no dev file.
     """
     files, names = task.data, task.names
     if task.selection.by == "gold" and files.dev is None:
@@ -239,8 +243,8 @@ def load_data(task: Task) -> TaskData:
             f"{files.seed}: no example of {', '.join(missing)}", "give at least one a label"
         )
     answers = {e.text: e.label for e in seed}
-    if twice := [e.text for e in seed if e.label != answers[e.text]]:
-        raise InputError(f"{files.seed}: two answers for {twice[0]!r}", "give every text one")
+    if twice := [*dict.fromkeys(e.text for e in seed if e.label != answers[e.text])]:
+        log.warning("%s: two answers for %d texts, such as %r", files.seed, len(twice), twice[0])
     return TaskData(
         seed=seed,
         unlabeled=tuple(read_texts(files.unlabeled)) if files.unlabeled else (),

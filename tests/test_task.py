@@ -285,16 +285,19 @@ def test_every_label_needs_a_seed(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_a_seed_text_has_one_answer(tmp_path: Path) -> None:
+def test_a_seed_text_with_two_answers_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     task = load_task(written(tmp_path, plain()))
     with (tmp_path / "seed.jsonl").open("a") as file:
         file.write('{"text": "wake me", "label": "alarm"}\n')
     load_data(task)  # twice the same is no harm
+    assert not caplog.messages
     with (tmp_path / "seed.jsonl").open("a") as file:
         file.write('{"text": "wake me", "label": "music"}\n')
-    with pytest.raises(InputError, match=r"seed\.jsonl: two answers for 'wake me'") as caught:
-        load_data(task)
-    assert caught.value.hint
+    load_data(task)  # as it is in many data sets
+    (told,) = caplog.messages
+    assert told.endswith("seed.jsonl: two answers for 1 texts, such as 'wake me'")
 
 
 def test_choosing_by_gold_needs_a_dev_file(tmp_path: Path) -> None:
