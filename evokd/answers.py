@@ -8,6 +8,7 @@ list of its spans, sorted. Two answers of one task are the same exactly when the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -65,6 +66,12 @@ def marked(text: str, spans: Iterable[Span]) -> str:
         parts += [text[at : span.start], f"[{text[span.start : span.end]}]({span.label})"]
         at = span.end
     return "".join([*parts, text[at:]])
+
+
+def unmarked(text: str, types: Iterable[str]) -> str:
+    """Return the text that `marked` was given."""
+    names = "|".join(map(re.escape, types))
+    return re.sub(rf"\[([^\[\]]*)\]\((?:{names})\)", r"\1", text)
 
 
 def in_words(kind: KindName, answer: str, text: str) -> str:

@@ -22,7 +22,9 @@ def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
     if loop.task.method.noise == "mixture":
         numbers = by_mixture(answers, _of_one(loop, rows), loop.kind.labels_in)
     else:
-        numbers = by_folds(answers, _of_others(loop, rows), loop.kind.labels_in)
+        sure = loop.task.kind != "ner"  # a tagger says of what it finds alone how sure it is
+        said = _of_others(loop, rows)
+        numbers = by_folds(answers, said, loop.kind.labels_in, sure_of_none=sure)
     return [rows[i].example.text for i in numbers]
 
 

@@ -73,7 +73,11 @@ def by_mixture(
 
 
 def by_folds(
-    answers: Sequence[str], said: Sequence[Prediction], labels_in: LabelsIn = alone
+    answers: Sequence[str],
+    said: Sequence[Prediction],
+    labels_in: LabelsIn = alone,
+    *,
+    sure_of_none: bool = True,
 ) -> list[int]:
     """Return the texts that are given another answer as surely as its own texts are (confident
     learning, arXiv 1911.00068: a threshold a label, the mean probability of it among its texts).
@@ -81,10 +85,14 @@ def by_folds(
     Args:
         said: each of a student that was not trained on the text.
         labels_in: gives the labels that an answer names.
+        sure_of_none: whether the student says how sure it is of an answer without labels; if not,
+            such an answer contradicts nothing.
     """
     if len(answers) < FEWEST:
         return []
     usual = _usual(answers, said, labels_in)
+    if not sure_of_none:
+        usual |= dict.fromkeys(NONE, np.inf)
     sure = [
         i for i, one in enumerate(said)
         if one.confidence >= max(usual[name] for name in labels_in(one.predicted) or NONE)

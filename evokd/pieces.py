@@ -80,6 +80,17 @@ def says_twice(text: str) -> bool:
     return len({*said}) < len(said)
 
 
+def is_whole(text: str, start: int, end: int) -> bool:
+    """Say whether no letter or digit hangs on words, behind a sign that stands within a word.
+
+    The 's of a possessive may.
+    """
+    glued = rf"\w[{INNER}]\Z", rf"[{INNER}](?!(?<=['’])s\b)\w"
+    return not (
+        re.search(glued[0], text[max(0, start - 2) : start]) or re.match(glued[1], text[end:])
+    )
+
+
 def _said(text: str) -> Iterator[str]:
     for token in text.split():
         cut = "".join(map(_opened, re.sub(rf"({LETTER}+)", r" \1 ", token)))

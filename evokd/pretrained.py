@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from evokd.errors import InputError
+from evokd.pieces import UNSPACED
 from evokd.pooling import MARK, freeze_pooling_layer, set_pooling_layer, wants_mean
 from evokd.settings import StudentSettings
 from evokd.weights import check_folder, find_weights
@@ -35,6 +36,8 @@ SEVERAL = "multi_label_classification"  # problem_type of a model whose labels a
 # Emoji in a row, with what modifies and joins them, are one piece; any other symbol is one alone.
 # Rust and JavaScript both read it.
 SYMBOLS = r"\p{So}[\p{So}\p{Sk}\p{M}\u200d]*|\p{S}\p{M}*"
+LETTERS = rf"{UNSPACED}\p{{M}}*"
+"""One of a script without blanks between words, where an entity may begin at any."""
 
 
 def new_classifier(
@@ -77,7 +80,7 @@ def new_tagger(tags: Sequence[str], settings: StudentSettings) -> tuple[Any, Any
             setattr(config, MARK, False)
         model = AutoModelForTokenClassification.from_config(config)
         model.load_state_dict(_pretrained(folder), strict=False)
-        return model, _tokenizer(folder, config, settings)
+        return model, _tokenizer(folder, config, settings, apart=f"{SYMBOLS}|{LETTERS}")
 
 
 def saved_classifier(folder: Path) -> tuple[Any, Any]:
@@ -128,26 +131,29 @@ def _config(folder: Path, labels: Sequence[str]) -> Any:
     )
 
 
-def _tokenizer(folder: Path, config: Any, settings: StudentSettings) -> Any:
+def _tokenizer(
+    folder: Path, config: Any, settings: StudentSettings, *, apart: str = SYMBOLS
+) -> Any:
     """Return a folder's tokenizer, which reads as many tokens as the settings and model allow."""
-    tokenizer = _symbols_apart(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    tokenizer = _parted(AutoTokenizer.from_pretrained(folder, local_files_only=True), apart)
     readable = getattr(config, "max_position_embeddings", settings.max_length)
     tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
     return tokenizer
 
 
-def _symbols_apart(tokenizer: Any) -> Any:
-    """Return a BERT's tokenizer as one that takes symbols from words; any other as it is.
+def _parted(tokenizer: Any, pattern: str) -> Any:
+    """Return a BERT's tokenizer as one that takes what fits from words; any other as it is.
 
     A BERT parts words at white space and punctuation alone, and a word with a character that its
     vocabulary lacks is [UNK] as a whole: all of "Paris❤️" would be. Now "Paris" is read. Emoji
     themselves stay [UNK] where the vocabulary has none, as MiniLM's: a model sees that there is
-    one, not which. Texts whose only symbols are ASCII's are read as ever.
+    one, not which. Texts whose only symbols are ASCII's are read as ever. Of kana or Thai a run
+    is one word to BERT, in which a tagger would find no entity's end.
     """
     inside = tokenizer.backend_tokenizer
     if not isinstance(inside.pre_tokenizer, pre_tokenizers.BertPreTokenizer):
         return tokenizer
-    apart = pre_tokenizers.Split(Regex(SYMBOLS), "isolated")
+    apart = pre_tokenizers.Split(Regex(pattern), "isolated")
     inside.pre_tokenizer = pre_tokenizers.Sequence([inside.pre_tokenizer, apart])
     # Under a plain class: of BERT's own transformers 5 reads the vocabulary and nothing of this.
     return PreTrainedTokenizerFast(

@@ -15,7 +15,7 @@ from typing import Literal, TypeGuard, TypeVar, get_args
 
 from evokd.answers import Span
 from evokd.examples import is_unicode
-from evokd.pieces import pieces
+from evokd.pieces import is_whole, pieces
 from evokd.teacher import TOO_LONG, Refusal, Written
 from serving.spans import without_overlaps
 
@@ -177,7 +177,8 @@ def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entitie
     """Read a JSON list of {"text", "type"} (the reply to `ask_entities`) as spans of the text.
 
     Of several equal runs of words, "nth" says which is meant; without it, it is the first one
-    behind the entity before, or else the first that is free. Of entities that overlap the longer
+    behind the entity before, or else the first that is free, and a part of a number or a name such
+    as "5:30" or "O'Neil" only where there is no other. Of entities that overlap the longer
     one stays, of equally long ones the earlier. One entity that is not in the text, or of no
     known type, refuses the reply.
     """
@@ -197,6 +198,7 @@ def parse_entities(reply: Written, text: str, types: Collection[str]) -> Entitie
         else:
             behind = found[-1].end if found else 0
             free = [place for place in places if place not in taken]
+            free = [place for place in free if is_whole(text, *place)] or free
             places = [place for place in free if place[0] >= behind] or free or places
         if not places:
             return Entities(reject="not in the text")

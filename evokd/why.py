@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from evokd.answers import unmarked
 from evokd.arms.edits import edits
 from evokd.calls import read_reply, refused
 from evokd.curate import is_near
@@ -31,7 +32,6 @@ from evokd.trust import was_labelled
 from evokd.wording import quote
 
 PREFIX = 4  # digits that an id may be shortened to
-LABELLING = ("label", "verdicts")  # what the scopes of calls that label begin with
 UNUSED = "unlabelled, not used"
 
 
@@ -197,8 +197,11 @@ class Record:
         call = self.call(row)
         begun = _round(call) if call else f"round {row.round}"
         about = f"Text: {quote(row.example.text)}"
-        for asked in [c for s in LABELLING for c in self.ledger.calls(f"{begun}/{s}", about)]:
-            if about not in asked.request["messages"][-1]["content"].splitlines()[-2:]:
+        asked_about = [*self.ledger.calls(f"{begun}/label", about)]
+        asked_about += self.ledger.calls(f"{begun}/verdicts")  # of which some mark the words meant
+        for asked in asked_about:
+            lines = asked.request["messages"][-1]["content"].splitlines()[-2:]
+            if about not in (lines if "/label" in asked.scope else self._unmarked(lines)):
                 continue  # it shows the text beside another one
             reply = None if asked.reply is None else read_reply(asked.reply, asked.tokens)
             if not isinstance(reply, Scored) or refused(reply):
@@ -208,6 +211,9 @@ class Record:
             said = distribution(reply, choices, choices)
             told = without(self._prior(asked), said, bounded=reply.bounded).tolist()
             yield Opinion(asked, dict(zip(choices, told, strict=True)))
+
+    def _unmarked(self, lines: Sequence[str]) -> list[str]:
+        return [unmarked(line, self.task.names) for line in lines]
 
     def _prior(self, call: Call) -> list[float] | None:
         """Return what a labelling call was freed of, in the order of its choices."""

@@ -21,6 +21,7 @@ span may cut, so that a span always begins and ends where a token does.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -175,9 +176,11 @@ def write_tags(
     for part in parts:
         for token in part.tokens:
             tags[token] = 0
+    starts, ends = [part.start for part in parts], [part.end for part in parts]
     free = set(range(len(parts)))
     for span in sorted(spans, key=lambda s: (s.start - s.end, s.start)):
-        touched = [i for i in sorted(free) if _touches(parts[i], span)]
+        places = range(bisect_right(ends, span.start), bisect_left(starts, span.end))
+        touched = [i for i in places if i in free]
         inside = 2 * number[span.label] + 2
         for token in (token for i in touched for token in parts[i].tokens):
             tags[token] = inside
@@ -264,7 +267,3 @@ def _with_marks(text: str, made: list[Unit]) -> list[Unit]:
         if end > unit.end:
             made[i] = Unit(unit.tokens, unit.start, end)
     return made
-
-
-def _touches(unit: Unit, span: Span) -> bool:
-    return unit.start < span.end and span.start < unit.end

@@ -119,6 +119,11 @@ def test_blanks_around_names_and_labels_of_a_csv_do_not_count(tmp_path: Path) ->
     assert record == {"text": "play jazz", "label": "music"}
 
 
+def test_a_long_text_of_a_csv_is_read(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"text,label\n{'wake me ' * 20_000},alarm\n")
+    assert len(read_examples(tmp_path / "long.csv", LABELS)[0].text) > 131_072
+
+
 def test_semicolons_are_named(tmp_path: Path) -> None:
     path = tmp_path / "seed.csv"
     path.write_text("text;label\nplay jazz;music\n")

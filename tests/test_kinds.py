@@ -196,6 +196,16 @@ def test_what_is_wrong_beside_an_entity_that_is_kept_leaves_no_doubt(verdict: st
     assert (apart.label, apart.reason) == (write_spans([BLUE]), "uncertain entity")
 
 
+def test_two_types_for_the_same_words_leave_a_doubt_though_both_are_called_right() -> None:
+    artist = Span(BLUE.start, BLUE.end, "artist")
+    for one, other in ((BLUE, artist), (artist, BLUE)):
+        both = {BLUE: "right", artist: "right"}
+        made = joined(Entities((one,)), Entities((other,)), both)
+        assert made.reason == "uncertain entity"
+        settled = joined(Entities((one,)), Entities((other,)), both | {artist: "not an entity"})
+        assert (settled.label, settled.reason) == (write_spans([BLUE]), "")
+
+
 spans = st.sets(st.sampled_from([BLUE, JONI, SIX, Span(5, 12, "title"), Span(5, 9, "artist")]))
 
 

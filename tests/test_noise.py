@@ -73,6 +73,19 @@ def test_every_label_is_as_sure_as_its_own_texts_are() -> None:
     assert by_folds(answers, said) == [38, 39]
 
 
+def test_a_tagger_that_finds_nothing_contradicts_nothing() -> None:
+    """How sure it is of that it does not say, so its constant is no evidence."""
+
+    def labels_in(answer: str) -> tuple[str, ...]:
+        return names_in(answer, "ner")
+
+    found, nothing = '[[0, 4, "a"]]', "[]"
+    answers = [found] * 39 + [nothing]
+    said = [Prediction(found, 0.9, 0.9)] * 20 + [Prediction(nothing, 0.5, 0.5)] * 20
+    assert by_folds(answers, said, labels_in, sure_of_none=False) == []
+    assert by_folds(answers, said, labels_in) != []
+
+
 def test_answers_of_several_labels_are_held_against_each_of_them() -> None:
     def labels_in(answer: str) -> tuple[str, ...]:
         return names_in(answer, "multilabel")

@@ -16,12 +16,19 @@ from tiny_student import LABELS, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from evokd.pretrained import _symbols_apart, new_classifier, saved_classifier, write_model
+from evokd.pretrained import (
+    SYMBOLS,
+    _parted,
+    new_classifier,
+    new_tagger,
+    saved_classifier,
+    write_model,
+)
 from evokd.settings import StudentSettings
 from serving import spans
 
 OLD = tiny_tokenizer().backend_tokenizer
-NEW = _symbols_apart(tiny_tokenizer()).backend_tokenizer
+NEW = _parted(tiny_tokenizer(), SYMBOLS).backend_tokenizer
 GLUED = [
     ("play the song❤️", ["play", "the", "song", "❤️"]),
     ("rain😀sun", ["rain", "😀", "sun"]),
@@ -107,6 +114,26 @@ def test_all_else_of_the_encoders_tokenizer_is_kept(encoder: Path) -> None:
     assert tokenizer("play")["token_type_ids"] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ヴェネツィアに行く", "ヴェネツィア"),
+        ("ฉันชอบปารีสมาก", "ปารีส"),
+        ("ຂ້ອຍຢູ່ວຽງຈັນ", "ວຽງຈັນ"),
+        ("ខ្ញុំនៅភ្នំពេញ", "ភ្នំពេញ"),
+    ],
+)
+def test_a_tagger_finds_where_words_without_blanks_begin_and_end(
+    encoder: Path, text: str, words: str
+) -> None:
+    _, tokenizer = new_tagger(spans.tags_of(["place"]), StudentSettings(model=str(encoder)))
+    encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    units = spans.units(text, encoding.offsets, encoding.word_ids)
+    start = text.index(words)
+    assert start in {unit.start for unit in units}
+    assert start + len(words) in {unit.end for unit in units}
+
+
 def test_a_student_that_was_saved_before_goes_on_as_it_was(encoder: Path) -> None:
     _, tokenizer = saved_classifier(encoder)
     assert tokenizer.tokenize("play❤️") == ["[UNK]"]
@@ -116,5 +143,5 @@ def test_tokenizers_that_know_every_byte_are_left_alone() -> None:
     inside = Tokenizer(models.BPE())
     inside.pre_tokenizer = pre_tokenizers.ByteLevel()
     other = PreTrainedTokenizerFast(tokenizer_object=inside)
-    assert _symbols_apart(other) is other
+    assert _parted(other, SYMBOLS) is other
     assert isinstance(other.backend_tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)

@@ -254,6 +254,23 @@ def test_no_entity_is_a_part_of_a_word(text: str, words: str, places: Any) -> No
     assert occurrences(text, words) == places
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "place"),
+    [
+        ("Meet at 5:30 in room 30", "30", 21),
+        ("Add 3.5 liters to 5 pots", "5", 18),
+        ("d'Orsay museum, call Orsay", "Orsay", 21),
+        ("Anna's bag for Anna", "Anna", 0),
+        ("Meet at 5:30", "30", 10),
+    ],
+)
+def test_a_part_of_a_number_or_name_is_meant_only_where_there_is_no_other(
+    text: str, words: str, place: int
+) -> None:
+    made = parse_entities(reply(json.dumps([{"text": words, "type": "x"}])), text, ["x"])
+    assert made.spans == (Span(place, place + len(words), "x"),)
+
+
 def test_entities_that_give_way_to_others_are_told() -> None:
     items = [("Blue album", "title"), ("album by", "title"), ("Blue", "title"), ("Blue", "title")]
     said = [{"text": words, "type": kind} for words, kind in items]

@@ -265,6 +265,25 @@ def test_a_text_whose_entities_could_not_be_read_was_labelled_all_the_same(tmp_p
         assert any(part in ids for one in says for part in one.split())
 
 
+def test_what_was_asked_about_one_of_two_equal_words_is_told(tmp_path: Path) -> None:
+    class Twice(AnyTeacher):
+        def _text(self, asked: str, *rest: Any) -> str:
+            written = super()._text(asked, *rest)
+            if "Which entities are in this text?" in asked or not written.startswith('["'):
+                return written
+            return json.dumps([f"{text} {text}" for text in json.loads(written)])
+
+    task: Any = make_kind_task(tmp_path / "task", "ner")
+    learner: Any = AnyLearner(task)
+    grow(task, tmp_path / "run", Twice(), learner)
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        asked = {c.key: c for c in ledger.calls("round 0/verdicts")}
+        texts = {row.example.text for row in ledger.rows(round=0)}
+        told = {o.call.key for text in texts for o in why(ledger, text).labelling}
+    assert any("](" in c.request["messages"][-1]["content"] for c in asked.values())
+    assert {*asked} <= told
+
+
 def test_texts_of_the_gate_are_told_too(run: Run, ledger: Ledger) -> None:
     lineage = why(ledger, one(run, split="gate").example.text)
     assert lineage.told.round == -1

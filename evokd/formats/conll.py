@@ -91,9 +91,9 @@ def tagged(text: str, spans: tuple[Span, ...]) -> Iterator[tuple[str, str]]:
     edges = {edge for span in spans for edge in (span.start, span.end)}
     inner = [at for at in range(1, len(text)) if at in edges or not _together(text, at)]
     places = [(a, b) for a, b in pairwise([0, *inner, len(text)]) if text[a:b].strip()]
-    starts = [start for start, _ in places]
-    ends = [end for _, end in places]
-    chunks = [(starts.index(s.start), ends.index(s.end) + 1, s.label) for s in spans]
+    first = {start: number for number, (start, _) in enumerate(places)}
+    last = {end: number for number, (_, end) in enumerate(places)}
+    chunks = [(first[s.start], last[s.end] + 1, s.label) for s in spans]
     tags = encode(chunks, len(places))
     yield from ((text[a:b], tag) for (a, b), tag in zip(places, tags, strict=True))
 

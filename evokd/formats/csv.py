@@ -7,6 +7,7 @@ are ignored.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from evokd.errors import InputError
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield (line number, record); a header without "text" or a broken row is an InputError."""
+    csv.field_size_limit(sys.maxsize)  # a text may be long
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter=delimiter, strict=True)

@@ -139,7 +139,8 @@ def _places(where: str, tokens: Sequence[str], text: str) -> list[tuple[int, int
     places = []
     at = 0
     for number, token in enumerate([*tokens, ""], 1):
-        at = len(text) - len(text[at:].lstrip())
+        while text[at : at + 1].isspace():
+            at += 1
         if not (text.startswith(token, at) if token else at == len(text)):
             wanted = f"token {number} {short(token)} is" if token else "the tokens' end is"
             raise InputError(

@@ -175,7 +175,8 @@ class EntityTagging:
 def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelled:
     """Return the answer that two replies and the verdicts on their differences give.
 
-    A wrong boundary or type leaves a text in doubt, unless an entity that is kept stands there.
+    A wrong boundary or type leaves a text in doubt, unless an entity that is kept stands there; so
+    do two types for the same words that are both called right.
     Entities that are not in the answer are told by reason: the verdict on them, or OVERLAP.
     """
     if reject := one.reject or other.reject:
@@ -187,7 +188,7 @@ def joined(one: Entities, other: Entities, verdicts: dict[Span, str]) -> Labelle
         verdict in ("wrong boundary", "wrong type") and not _beside(span, answer)
         for span, verdict in verdicts.items()
     )
-    if doubted:
+    if doubted or len({(span.start, span.end) for span in kept}) < len(kept):
         return Labelled(write_spans(answer), reason=UNCERTAIN)
     said = dict.fromkeys((*one.overlaps, *other.overlaps, *kept), OVERLAP)
     said |= {span: verdict for span, verdict in verdicts.items() if verdict != "right"}
