@@ -7,6 +7,7 @@ A Bento holds no torch and no transformers. It is built without a network, and b
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -62,7 +63,7 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
     """Make a Bento of a student, in BentoML's own store.
 
     Args:
-        version: of the Bento; the sealed files' digest when None, so that one student is one Bento.
+        version: of the Bento; a digest of the sealed student when None, so that one student is one Bento.
         out: also write the Bento to this file (.bento).
 
     Raises:
@@ -76,7 +77,7 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
         out = _new_file(out)
     if importlib.util.find_spec("bentoml") is None:
         raise MissingExtra("serve", ImportError(name="bentoml"))
-    name, number = _name(manifest.name), version or manifest.sha256[manifest.serve][:12]
+    name, number = _name(manifest.name), version or _digest(student)
     tag = f"{name}:{number}"
     with tempfile.TemporaryDirectory(prefix="evokd-bento-") as folder:
         _lay_out(Path(folder), student, manifest)
@@ -84,6 +85,11 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
     if out is not None:
         _bentoml("export", tag, str(out.absolute()))
     return Built(tag, Path(_bentoml("get", tag, "--output", "path")), out)
+
+
+def _digest(student: Path) -> str:
+    """Return what tells one student from another: of the manifest, which has every file's digest."""
+    return hashlib.sha256((student / layout.MANIFEST).read_bytes()).hexdigest()[:12]
 
 
 def _new_file(out: Path) -> Path:

@@ -56,7 +56,7 @@ def api_key() -> str | None:
     key = os.environ.get(API_KEY)
     if key is not None and not key.strip():
         raise InputError(f"{API_KEY}: is empty", "set a key, or unset the variable to need none")
-    return key
+    return key and key.strip()  # a secret from a file often ends in a line break
 
 
 @lru_cache(maxsize=64)

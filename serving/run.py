@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from evokd.cpus import usable_cpus
 from evokd.errors import InputError, MissingExtra
-from serving import layout
+from serving import harvest, layout
 from serving.harvest import HarvestSettings
 from serving.limits import API_KEY, WITHOUT_KEY, api_key, is_local
 
+STUDENT = "EVOKD_STUDENT"
+WORKERS = "EVOKD_WORKERS"
 ADDRESSES = {"localhost": "127.0.0.1"}
 """Names that are understood; BentoML takes addresses only."""
 
@@ -46,7 +49,8 @@ def serve(student: Path, how: Serving | None = None) -> int:
     """Serve a student over HTTP until the service ends; return its exit code.
 
     The folder is checked first. SIGINT and SIGTERM are passed on to the service, which then
-    finishes the requests that it holds. Call it from the main thread.
+    finishes the requests that it holds; so it does when the terminal is closed, but under nohup.
+    Call it from the main thread.
 
     Raises:
         InputError: when the folder is no whole student, a number is out of range, or strangers
@@ -61,6 +65,18 @@ def serve(student: Path, how: Serving | None = None) -> int:
         return _watch(_command(how), _environment(student, how, Path(scratch)))
 
 
+def workers() -> int:
+    """Return the number of worker processes: what EVOKD_WORKERS asks for, else one a usable core.
+
+    Raises:
+        InputError: when the environment asks for what is not a positive whole number.
+    """
+    asked = os.environ.get(WORKERS) or str(usable_cpus())
+    if not asked.isdecimal() or int(asked) < 1:
+        raise InputError(f"{WORKERS}: {asked!r} is not a number of processes", "for example 2")
+    return int(asked)
+
+
 def _watch(command: list[str], environment: dict[str, str]) -> int:
     child = subprocess.Popen(
         command,
@@ -70,9 +86,12 @@ def _watch(command: list[str], environment: dict[str, str]) -> int:
     )
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # in its own session the service would outlive the terminal
+    before = {number: signal.signal(number, pass_on) for number in numbers}
     try:
         return child.wait()
     finally:
@@ -83,7 +102,9 @@ def _watch(command: list[str], environment: dict[str, str]) -> int:
 def _check(student: Path, how: Serving) -> None:
     if not 0 < how.port < 65536:
         raise InputError(f"port: {how.port} is not between 1 and 65535", "for example 3000")
-    if how.workers is not None and how.workers < 1:
+    if how.workers is None:
+        workers()
+    elif how.workers < 1:
         raise InputError(f"workers: {how.workers} is less than 1", "for example 1 per core")
     host = ADDRESSES.get(how.host, how.host)
     try:
@@ -100,6 +121,8 @@ def _check(student: Path, how: Serving) -> None:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("serve", ImportError(name=package))
     _check_free(host, how.port)
+    if wanted := how.harvest or harvest.settings():
+        harvest.Harvest(wanted)  # a worker that cannot open it would be started again for ever
 
 
 def _check_free(host: str, port: int) -> None:
@@ -127,10 +150,10 @@ def _command(how: Serving) -> list[str]:
 def _environment(student: Path, how: Serving, scratch: Path) -> dict[str, str]:
     return {
         **os.environ,
-        "EVOKD_STUDENT": str(student.resolve()),
+        STUDENT: str(student.resolve()),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(scratch),
-        **({} if how.workers is None else {"EVOKD_WORKERS": str(how.workers)}),
+        **({} if how.workers is None else {WORKERS: str(how.workers)}),
         **({WITHOUT_KEY: "1"} if how.without_key else {}),
         **({} if how.harvest is None else how.harvest.environment()),
     }

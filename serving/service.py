@@ -8,12 +8,12 @@ starts, not at import.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import bentoml
 
-from evokd.cpus import usable_cpus
 from evokd.errors import InputError
 from serving import harvest
 from serving.desk import Desk
@@ -22,27 +22,16 @@ from serving.limits import BodyMiddleware, KeyMiddleware, api_key
 from serving.messages import Answers, Question, about
 from serving.predictor import open_predictor
 from serving.routes import Routes, Watched
+from serving.run import STUDENT, workers
 from serving.turns import Turns
 
-STUDENT = "EVOKD_STUDENT"
-WORKERS = "EVOKD_WORKERS"
 BUNDLED = Path(__file__).resolve().parent.parent / PACKED
 REQUESTS_PER_WORKER = 64
 """Requests that a worker holds at once; more are answered 429 at once."""
 PATIENCE_S = 20.0
 """A request that could not be answered in that time is answered 503."""
 
-
-def workers() -> int:
-    """Return the number of worker processes: as many as asked for, else one a usable core.
-
-    Raises:
-        InputError: when the environment asks for what is not a positive whole number.
-    """
-    asked = os.environ.get(WORKERS) or str(usable_cpus())
-    if not asked.isdecimal() or int(asked) < 1:
-        raise InputError(f"{WORKERS}: {asked!r} is not a number of processes", "for example 2")
-    return int(asked)
+log = logging.getLogger("bentoml.student")
 
 
 def open_desk() -> Desk:
@@ -57,13 +46,22 @@ def open_desk() -> Desk:
         raise InputError(f"{STUDENT}: is not set", "set it to the folder of a finished student")
     predictor = open_predictor(Path(folder))
     predictor.predict(["warm up"])
-    wanted = harvest.settings()
     return Desk(
         predictor=predictor,
         turns=Turns(REQUESTS_PER_WORKER, PATIENCE_S),
         info=about(read_manifest(Path(folder))),
-        harvest=None if wanted is None else harvest.Harvest(wanted),
+        harvest=_harvest(),
     )
+
+
+def _harvest() -> harvest.Harvest | None:
+    """Open the file that the environment asks for; without it, rather than not at all, go on."""
+    try:
+        wanted = harvest.settings()
+        return None if wanted is None else harvest.Harvest(wanted)
+    except InputError as error:
+        log.warning("%s: no texts are kept; %s", error.message, error.hint)
+        return None
 
 
 @bentoml.service(
@@ -79,7 +77,7 @@ def open_desk() -> Desk:
     tracing={"excluded_urls": [".*"]},
 )
 class Student:
-    """Sorts texts into the student's labels."""
+    """Answers for texts with one student."""
 
     def __init__(self) -> None:
         api_key()  # a blank key must stop the start, not open the door
@@ -90,7 +88,7 @@ class Student:
 
     @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
     async def predict(self, question: Question, /) -> Answers:
-        """Label one `text` or several `texts`."""
+        """Answer for one `text` or several `texts`."""
         answers, _ = await self.desk.answer(question)
         return answers
 

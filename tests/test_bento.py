@@ -13,7 +13,7 @@ from tiny_student import make_texts
 
 from evokd.errors import EvokdError, InputError, IntegrityError
 from serving import layout
-from serving.bento import build
+from serving.bento import _digest, build
 from serving.predictor import open_predictor
 
 BLOCK = f"""
@@ -35,6 +35,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("BENTOML_HOME", str(home))
     return home
+
+
+def test_a_bento_is_of_all_that_the_manifest_says(tiny_sealed: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny_sealed, tmp_path / "student"))
+    assert _digest(other) == _digest(tiny_sealed)
+    manifest = other / layout.MANIFEST
+    told = json.loads(manifest.read_text()) | {"temperature": 0.5}
+    manifest.write_text(json.dumps(told))
+    assert _digest(other) != _digest(tiny_sealed)
 
 
 def test_a_bento_answers_without_torch(tiny_sealed: Path, tmp_path: Path, home: Path) -> None:

@@ -221,6 +221,11 @@ def test_a_body_that_never_ends_is_given_up() -> None:
     assert asyncio.run(slow()) == 408
 
 
+def test_the_line_break_of_a_file_is_no_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY, "sesame\n")
+    assert api_key() == "sesame"
+
+
 def test_a_blank_key_is_an_error_and_not_an_open_door(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(API_KEY, " ")
     with pytest.raises(InputError, match=API_KEY):

@@ -22,7 +22,7 @@ from typing import Any
 import bentoml
 import numpy as np
 import pytest
-from running import Running, serving
+from running import Running, free_port, serving
 from starlette.testclient import TestClient
 from tiny_student import LABELS, make_texts
 
@@ -30,7 +30,7 @@ from benchmarks.load_client import Connection, connect, requests_of
 from benchmarks.load_faults import workers_of
 from evokd.errors import InputError, IntegrityError
 from evokd.formats import read_texts
-from serving import layout, routes
+from serving import layout, routes, service
 from serving.harvest import HarvestSettings
 from serving.limits import API_KEY, LIMITS
 from serving.messages import Answers
@@ -258,6 +258,45 @@ def test_serve_checks_before_it_starts(tiny_sealed: Path, tmp_path: Path) -> Non
     (changed / layout.WEIGHTS).write_bytes(b"other")
     with pytest.raises(IntegrityError, match=layout.WEIGHTS):
         serve(changed)
+
+
+def test_what_the_workers_would_die_of_is_said_before_they_start(
+    tiny_sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder.jsonl"
+    folder.mkdir()
+    port = free_port()
+    with pytest.raises(InputError, match="harvest"):
+        serve(tiny_sealed, Serving(port=port, harvest=HarvestSettings(folder)))
+    monkeypatch.setenv("EVOKD_HARVEST", str(folder))
+    with pytest.raises(InputError, match="harvest"):
+        serve(tiny_sealed, Serving(port=port))
+    assert service._harvest() is None  # in a container: rather no harvest than no answers
+    monkeypatch.delenv("EVOKD_HARVEST")
+    monkeypatch.setenv("EVOKD_WORKERS", "many")
+    with pytest.raises(InputError, match="EVOKD_WORKERS"):
+        serve(tiny_sealed, Serving(port=port))
+
+
+WATCHED = """
+import sys
+from serving.run import _watch
+child = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('on'); time.sleep(60)"
+sys.exit(_watch([sys.executable, "-c", child, sys.argv[1]], {}))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_nothing_outlives_a_terminal_that_is_closed(tmp_path: Path, number: int) -> None:
+    root = Path(layout.__file__).parent.parent
+    mark = tmp_path / "on"
+    with subprocess.Popen([sys.executable, "-c", WATCHED, str(mark)], cwd=root) as parent:
+        for _ in range(300):
+            if mark.exists():
+                break
+            time.sleep(0.05)
+        parent.send_signal(number)
+        assert parent.wait(timeout=20) == 256 - signal.SIGTERM  # as the child ended
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
