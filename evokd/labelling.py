@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from evokd.teacher import Refusal, Score, Scored, Written
 
 DISAGREE = "labels disagree"
 """Why a text has no answer that can be trusted: two readings of it differ."""
+
+NO_ANSWER: Final = "no answer"
+"""Why a text has none: the teacher's reply is no label, such as a refusal or nothing at all."""
 
 Progress = Callable[[str, int], Callable[[], None]]
 """Called with a step and how often it will tick; returns what ticks."""
@@ -117,21 +120,31 @@ def label_texts(
 
     _, scored = shorter.ask(put, requests)
     said = [
-        None if refused(one) else _heard(one, order, task.names)
+        None if unanswered(one) else _heard(one, order, task.names)
         for one, order in zip(scored, asked_in * len(texts), strict=True)
     ]
     by_text = [said[i : i + count] for i in range(0, len(said), count)]
     priors = _priors(task, calls, by_text, asked_for)
-    refusals = [first_refusal(scored[i : i + count]) for i in range(0, len(said), count)]
+    refusals = [first_unanswered(scored[i : i + count]) for i in range(0, len(said), count)]
     return [
         Labelled("", reason=why) if why else _joined(task.names, given, priors)
         for given, why in zip(by_text, refusals, strict=True)
     ]
 
 
-def first_refusal(said: Sequence[Written | Scored]) -> Refusal | None:
+def unanswered(said: Written | Scored) -> Refusal | Literal["no answer"] | None:
+    """Return why a question has no answer; None where it has one.
+
+    A server's reply that is none of the choices leaves all of them at a bound.
+    """
+    if isinstance(said, Scored) and said.logprobs and len(said.bounded) == len(said.logprobs):
+        return NO_ANSWER
+    return refused(said)
+
+
+def first_unanswered(said: Sequence[Written | Scored]) -> Refusal | Literal["no answer"] | None:
     """Return why the first of a text's questions that got no answer got none."""
-    return next(filter(None, map(refused, said)), None)
+    return next(filter(None, map(unanswered, said)), None)
 
 
 def likest(examples: Demonstrations, level: int) -> Demonstrations:

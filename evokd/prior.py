@@ -71,6 +71,8 @@ def without(
         return probabilities
     ratio = probabilities / np.asarray(prior)
     only = np.isin(np.arange(len(ratio)), bounded)
+    if only.all():  # nothing was said
+        return probabilities
     ratio[only] = np.minimum(ratio[only], BELOW * ratio[~only].max())
     scaled: NDArray[Any] = ratio / ratio.sum()
     return scaled

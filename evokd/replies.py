@@ -28,6 +28,7 @@ Reject = (
         "no text",
         "unknown label",
         "unknown type",
+        "no answer",
         "not in the text",
     ]
 )

@@ -46,9 +46,10 @@ class TeacherSettings(Group):
         " (its key: EVOKD_API_KEY)",
     )
     context: int = Field(4096, ge=256, description="tokens of context, shared by all sequences")
-    sequences: Annotated[int, Field(ge=2, le=256)] | Literal["auto"] = Field(
+    sequences: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         SIDE_BY_SIDE,
-        description="conversations decoded side by side; auto measures what is fastest here",
+        description="conversations side by side (of a server: requests at once); auto measures what"
+        " is fastest here",
     )
     threads: int = Field(0, ge=0, description="CPU threads; 0 means the cores that it may use")
     gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = Field(
@@ -67,7 +68,7 @@ class TeacherSettings(Group):
         try:
             return check(value)
         except ValidationError:  # one complaint, where pydantic has one for each form
-            fits = "from 2 to 256" if field.field_name == "sequences" else "from -1"
+            fits = "from 1 to 256" if field.field_name == "sequences" else "from -1"
             raise ValueError(f"must be auto or a whole number {fits}") from None
 
     @property

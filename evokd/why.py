@@ -13,12 +13,12 @@ from typing import Any
 
 from evokd.answers import unmarked
 from evokd.arms.edits import edits
-from evokd.calls import read_reply, refused
+from evokd.calls import read_reply
 from evokd.curate import is_near
 from evokd.examples import Example, normalise, text_id, trigrams
 from evokd.feedback import Group
 from evokd.kinds import kind_of
-from evokd.labelling import distribution
+from evokd.labelling import distribution, unanswered
 from evokd.ledger import Ledger
 from evokd.lineage import Ancestor, Lineage, Opinion, Shown, Told, checks
 from evokd.prior import recorded, without
@@ -204,7 +204,7 @@ class Record:
             if about not in (lines if "/label" in asked.scope else self._unmarked(lines)):
                 continue  # it shows the text beside another one
             reply = None if asked.reply is None else read_reply(asked.reply, asked.tokens)
-            if not isinstance(reply, Scored) or refused(reply):
+            if not isinstance(reply, Scored) or unanswered(reply):
                 yield Opinion(asked, {})
                 continue
             choices = asked.request["choices"]

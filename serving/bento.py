@@ -63,7 +63,7 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
     """Make a Bento of a student, in BentoML's own store.
 
     Args:
-        version: of the Bento; a digest of the sealed student when None, so that one student is one Bento.
+        version: of the Bento; a digest of the student when None, so that one student is one Bento.
         out: also write the Bento to this file (.bento).
 
     Raises:
@@ -88,7 +88,7 @@ def build(student: Path, *, version: str | None = None, out: Path | None = None)
 
 
 def _digest(student: Path) -> str:
-    """Return what tells one student from another: of the manifest, which has every file's digest."""
+    """Return a digest of the manifest, which has every file's: it tells students apart."""
     return hashlib.sha256((student / layout.MANIFEST).read_bytes()).hexdigest()[:12]
 
 

@@ -135,6 +135,8 @@ def test_sampling_and_structure_are_worded_for_the_server(
         (chat("hi", cached=8), Written("hi", "stop", 10, 3, 5)),
         (chat("<think>\nhm\n</think>\n\nhi"), Written("hi", "stop", 10, 3, 13)),
         (chat("<think>\nhm"), Written("", "length", 10, 3, 13)),
+        (chat("hm\n</think>\n\nhi"), Written("hi", "stop", 10, 3, 13)),
+        (chat("[THINK]hm[/THINK]hi"), Written("hi", "stop", 10, 3, 13)),
         ({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
          Written("", "stop", 0, 0, 0)),
         (chat([{"type": "text", "text": "h"}, {"type": "text", "text": "i"}, {"type": "image"}, 3]),

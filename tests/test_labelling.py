@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd.calls import Calls
-from evokd.labelling import Labelled, distribution, label_requests, label_texts, orders
+from evokd.labelling import NO_ANSWER, Labelled, distribution, label_requests, label_texts, orders
 from evokd.ledger import Ledger
 from evokd.task import Task
 from evokd.teacher import Score, Scored
@@ -41,6 +41,34 @@ def test_every_text_is_asked_in_both_orders(task: Task, tmp_path: Path) -> None:
     label(task, tmp_path, teacher, ["some rain", "a song"])
     choices = [request.choices for request in teacher.asked if isinstance(request, Score)]
     assert choices == [LABELS, LABELS[::-1]] * 2  # a budget that ends here costs one text
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_a_reply_that_is_no_label_leaves_its_text_alone_without_one(
+    task: Task, tmp_path: Path, calibrate: bool
+) -> None:
+    """Such as the refusal of a server, whose other replies are labels."""
+
+    class Refuses(ScriptedTeacher):
+        def _score(self, request: Score) -> Scored:
+            scored = super()._score(request)
+            if "a song" not in request.messages[-1].content:
+                return scored
+            every = tuple(range(len(request.choices)))
+            return replace(scored, logprobs=(-20.0,) * len(every), bounded=every)
+
+    method = task.method.model_copy(update={"calibrate": calibrate})
+    task = task.model_copy(update={"method": method})
+    texts = [*(f"some {KEYWORDS[name][0]}" for name in LABELS), "a song"]
+    (tmp_path / "run").mkdir()
+    ledger = Ledger(tmp_path / "run" / "run.db")
+    asked_for = [*LABELS, LABELS[0]]
+    made = label_texts(
+        task, Calls(ledger, Refuses), "round 0", texts, Silent().progress, asked_for=asked_for
+    )
+    ledger.close()
+    assert [one.label for one in made[:-1]] == [*LABELS]
+    assert (made[-1].label, made[-1].reason) == ("", NO_ANSWER)
 
 
 def test_the_labels_stand_in_the_prompt_in_the_order_of_the_choices(task: Task) -> None:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_servers import chat, plain, telling, vllm
 
-from evokd.teacher import Score
+from evokd.errors import TeacherError
+from evokd.labelling import NO_ANSWER, unanswered
+from evokd.teacher import Generate, Score
 from evokd.teacher.one_reply import FLOOR, by_reply, chosen, one_hot
 
 __all__ = ["pauses", "serve"]
@@ -112,6 +114,46 @@ def test_a_reply_that_is_no_choice_is_asked_for_again_by_a_schema(
     assert "response_format" not in free.body
     assert "logprobs" not in held.body
     assert (scored.tokens_in, scored.tokens_out, scored.decoded) == (10, 6, 26)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_what_hinders_all_questions_is_no_word_on_what_a_server_tells(
+    serve: Serve, pauses: Pauses, status: int
+) -> None:
+    def closed(asked: Asked) -> Reply | None:
+        return Reply({"error": "no"}, status) if asked.tries else plain(asked)
+
+    with pytest.raises(TeacherError, match=str(status)):
+        teacher(serve(closed).url, pauses)
+
+
+def test_a_reply_without_an_answer_leaves_all_at_a_bound(serve: Serve, pauses: Pauses) -> None:
+    mute = {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}
+    with teacher(serve(plain, Reply(mute)).url, pauses) as opened:
+        (scored,) = opened.score([Score(user("wake me"), LABELS)])
+    assert unanswered(scored) == NO_ANSWER
+
+
+def test_thoughts_that_count_as_the_reply_get_room_of_their_own(
+    serve: Serve, pauses: Pauses
+) -> None:
+    """An endpoint may count a model's thoughts in max_tokens, and send none of them."""
+
+    def thinks(asked: Asked) -> Reply | None:
+        if not (asked.body or {}).get("messages"):
+            return plain(asked)
+        if asked.body["max_tokens"] < 500:
+            return Reply(chat("", finish="length"))
+        return Reply(chat("set_timer"))
+
+    server = serve(thinks)
+    with teacher(server.url, pauses) as opened:
+        (scored,) = opened.score([Score(user("wake me"), LABELS)])
+        assert scored.logprobs[1] == 0.0
+        before = len(server.questions())
+        opened.score([Score(user("wake me"), LABELS)])
+        assert len(server.questions()) == before + 1  # it is known now
+        assert opened.generate([Generate(user("hi"), seed=0, max_tokens=16)])[0].text
 
 
 def test_a_baseline_is_not_taken_off_bounds(serve: Serve, pauses: Pauses) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import user
-from faulty_server import Pauses, Serve, pauses, serve, teacher
+from faulty_server import Asked, Pauses, Reply, Serve, pauses, serve, teacher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_servers import (
@@ -71,6 +71,39 @@ def test_scores_are_the_models_own(serve: Serve, pauses: Pauses, answer: Any) ->
         assert full.per_token == tuple(p / n for p, n in zip(full.logprobs, lengths, strict=True))
         assert full.tokens_in == len(prompt_tokens(request.messages))
         assert fast.decoded <= full.decoded
+
+
+@pytest.mark.parametrize("answer", [vllm, llama_server])
+def test_thoughts_that_the_prompt_opens_are_closed_before_choices_are_scored(
+    serve: Serve, pauses: Pauses, answer: Any
+) -> None:
+    """The toys' template ends as that of a model that always thinks."""
+
+    def opening(asked: Asked) -> Reply | None:
+        if asked.path not in ("/apply-template", "/tokenize") or "messages" not in asked.body:
+            return answer(asked)
+        last = asked.body["messages"][-1]
+        turns = [{"role": last["role"], "content": last["content"]}]
+        text = even(prompt_of(turns)) + "<think>\n"
+        return Reply({"prompt": text} if answer is llama_server else {"tokens": tokens_of(text)})
+
+    with teacher(serve(opening).url, pauses) as opened:
+        (scored,) = opened.score([Score(user("text"), ("alarm", "music"), search="all")])
+    prompt = even(prompt_of([{"role": "user", "content": "text"}]))
+    closed = prompt + ("<think>" if answer is llama_server else "<think>\n") + "\n\n</think>\n\n"
+    parts = (prompt + "<think>\n", "\n\n</think>\n\n")
+    tokens = (
+        tokens_of(closed) if answer is llama_server else [t for p in parts for t in tokens_of(p)]
+    )
+    for text, logprob in zip(("alarm", "music"), scored.logprobs, strict=True):
+        path = tokens_of(text)
+        steps = [logprobs_after([*tokens, *path[:d]])[t] for d, t in enumerate(path)]
+        assert logprob == pytest.approx(sum(steps), abs=SLACK)
+
+
+def even(text: str) -> str:
+    """Return a text whose end is the end of a toy's token, too."""
+    return text + "." * (len(text) % 2)
 
 
 def test_a_baseline_is_taken_off(serve: Serve, pauses: Pauses) -> None:

@@ -94,7 +94,7 @@ def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
     ("group", "given"),
     [
         (TeacherSettings, {"context": 255}),
-        (TeacherSettings, {"sequences": 1}),
+        (TeacherSettings, {"sequences": 0}),
         (TeacherSettings, {"sequences": "many"}),
         (TeacherSettings, {"gpu_layers": -2}),
         (TeacherSettings, {"temperature": -0.1}),

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd.teacher.chat import CHATML
-from evokd.teacher.thinking import Tags, close_thinking, opens, strip_thinking, thinking, thinks
+from evokd.teacher.thinking import (
+    Tags,
+    close_thinking,
+    final_channel,
+    opens,
+    strip_thinking,
+    thinking,
+    thinks,
+)
 
 THINK = Tags("<think>", "</think>")
 OPENED = CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}"
@@ -69,6 +77,12 @@ def test_the_thinking_part_is_stripped(reply: str, opened: bool, answer: str) ->
 def test_for_scoring_the_thinking_part_is_closed_and_empty(start: str) -> None:
     assert close_thinking(start, THINK) == "assistant\n<think>\n\n</think>\n\n"
     assert close_thinking(start, None) == start
+
+
+def test_a_model_that_writes_in_channels_is_put_into_the_last() -> None:
+    template = "{{ '<|start|>assistant<|channel|>analysis' }}"
+    assert final_channel("hi<|start|>assistant", template).endswith("final<|message|>")
+    assert final_channel("hi<|start|>assistant", CHATML) == "hi<|start|>assistant"
 
 
 @given(thoughts=st.text().filter(lambda t: "</think>" not in t), answer=st.text(min_size=1))

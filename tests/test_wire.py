@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 from fakes import user
 from faulty_server import Asked, Pauses, Reply, Serve, asks, pauses, serve, teacher
-from toy_servers import (
-    chat,
-    plain,
-)
+from toy_servers import chat, llama_server, plain
 
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
@@ -111,6 +110,50 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     assert not other.asked
     assert SECRET not in "\n".join([*said, caplog.text])
     assert "***" in said[-3]
+
+
+def test_a_server_that_answers_one_by_one_is_asked_fewer_at_once(
+    serve: Serve, pauses: Pauses
+) -> None:
+    """Sixteen at once wait for each other longer than any may take; then fewer are asked."""
+    turn = threading.Lock()
+
+    def one_by_one(asked: Asked) -> Reply | None:
+        if asked.body and "seed" in asked.body:
+            with turn:
+                time.sleep(0.05)
+        return plain(asked)
+
+    patience = pauses.patience(answer=0.3)
+    settings = TeacherSettings(model=serve(one_by_one).url, sequences=16)
+    with HttpTeacher(settings, patience=patience) as opened:
+        assert len(opened.generate(asks(16))) == 16
+        assert opened._wire._room < 16
+
+
+def test_the_slots_of_a_server_are_all_that_is_asked_at_once(serve: Serve, pauses: Pauses) -> None:
+    def two(asked: Asked) -> Reply | None:
+        if asked.path == "/props":
+            return Reply({"build_info": "b1-x", "total_slots": 2})
+        reply = llama_server(asked)
+        return replace(reply, pause=0.03) if reply else None
+
+    server = serve(two)
+    with teacher(server.url, pauses, most=8) as opened:
+        server.most = 0
+        opened.generate(asks(8))
+    assert server.most == 2
+
+
+def test_a_server_that_stays_silent_about_itself_is_not_waited_for(
+    serve: Serve, pauses: Pauses
+) -> None:
+    silent = serve(lambda asked: Reply({}, pause=30))
+    patience = pauses.patience(about=0.1)
+    with pytest.raises(TeacherError, match=r"no answer in 0\.1 s") as caught:
+        HttpTeacher(TeacherSettings(model=silent.url), patience=patience)
+    assert "address" in caught.value.hint
+    assert len(silent.asked) == 1
 
 
 def test_without_a_key_none_is_sent(serve: Serve, pauses: Pauses) -> None:

@@ -132,16 +132,20 @@ def judge_speeds(speeds: dict[str, Any]) -> Finding:
 
 
 def server(settings: TeacherSettings) -> Finding:
-    """Ask a server who it is."""
+    """Ask a server who it is, and for a word."""
     try:
-        from evokd.teacher import open_teacher
+        from evokd.teacher import Generate, Message, open_teacher
 
         teacher = open_teacher(settings)
     except EvokdError as error:
         return wrong("teacher", error.message, error.hint)
     try:
+        # Who it is many tell without a key.
+        teacher.generate([Generate((Message("user", "Say hello."),), seed=0, max_tokens=16)])
         says = f"{settings.model} answers: {teacher.name}"
         return good("teacher", says, name=teacher.name, fingerprint=teacher.fingerprint)
+    except EvokdError as error:
+        return wrong("teacher", error.message, error.hint)
     finally:
         teacher.close()
 

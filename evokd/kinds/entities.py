@@ -13,9 +13,9 @@ from typing import Any, get_args
 
 from evokd import prompts, shorter
 from evokd.answers import Span, marked, names_in, read_spans, write_spans
-from evokd.calls import Calls, refused
+from evokd.calls import Calls
 from evokd.examples import Example
-from evokd.labelling import Labelled, Progress, likest, opinions
+from evokd.labelling import NO_ANSWER, Labelled, Progress, likest, opinions, unanswered
 from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS
 from evokd.records import Prediction
@@ -27,7 +27,7 @@ from evokd.wording import Seen
 from serving.spans import without_overlaps
 
 MOST = 40  # entities of one text
-REFUSALS = get_args(Refusal)
+REFUSALS = (*get_args(Refusal), NO_ANSWER)
 UNCERTAIN = "uncertain entity"
 UNREAD = "entities: "  # opens why a text has no answer though the teacher gave one
 OVERLAP = "overlapping entity"
@@ -80,7 +80,7 @@ class EntityTagging:
         for (number, span), scored in zip(
             doubted, calls.score(f"{scope}/verdicts", doubts, tick), strict=True
         ):
-            if why := refused(scored):
+            if why := unanswered(scored):
                 one[number] = Entities(reject=why)
                 continue
             best = max(range(len(VERDICTS)), key=lambda i, s=scored: s.logprobs[i])  # type: ignore[misc]

@@ -17,7 +17,7 @@ from evokd.labelling import (
     Labelled,
     Progress,
     distribution,
-    first_refusal,
+    first_unanswered,
     opinions,
 )
 from evokd.likeness import Demonstrations
@@ -88,7 +88,7 @@ class Multilabel:
 
     def _labelled(self, scored: Sequence[Scored]) -> Labelled:
         """Join the yes and no of every label in the first order, then in the second, if any."""
-        if why := first_refusal(scored):
+        if why := first_unanswered(scored):
             return Labelled("", reason=why)
         yes = [distribution(one, YES_NO, YES_NO)[0] for one in scored]
         said = np.array(yes).reshape(-1, len(self.task.names))

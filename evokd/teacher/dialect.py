@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from evokd.errors import TeacherError
 from evokd.teacher import Generate, Message, Written
 from evokd.teacher.grammar import choice
-from evokd.teacher.thinking import KNOWN, strip_thinking, thinking
+from evokd.teacher.thinking import KNOWN, strip_thinking, thinking, was_opened
 
 Server = Literal["llama-server", "vllm", "llama-cpp-python", "openai"]
 Way = Literal["tokens", "texts", "reply", "answer"]
@@ -44,6 +44,7 @@ class Dialect:
             others often are bounds); "answer" makes it choose one.
         top: for "reply", so many likeliest tokens are told at each place.
         form: how an "openai" server is held to one of some choices.
+        thoughts: tokens that every reply gets besides, for thoughts that count as a part of it.
     """
 
     server: Server
@@ -52,6 +53,7 @@ class Dialect:
     way: Way
     top: int = 0
     form: Form = "json_schema"
+    thoughts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Usage:
 def generate_body(dialect: Dialect, request: Generate) -> dict[str, Any]:
     """Return the body that asks for a sampled reply; its grammar goes where one is taken."""
     body = chat_body(dialect, request.messages) | {
-        "max_tokens": request.max_tokens,
+        "max_tokens": request.max_tokens + dialect.thoughts,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed % SEEDS,
@@ -143,7 +145,8 @@ def chat_body(dialect: Dialect, messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def _greedy_body(dialect: Dialect, messages: Sequence[Message], *, most: int) -> dict[str, Any]:
-    body = chat_body(dialect, messages) | {"max_tokens": most, "temperature": 0}
+    body = chat_body(dialect, messages) | {"temperature": 0}
+    body["max_tokens"] = most + dialect.thoughts
     return body | ({"repeat_penalty": 1.0} if dialect.server.startswith("llama") else {})
 
 
@@ -203,11 +206,18 @@ def reply_of(answer: dict[str, Any]) -> Written:
         said = " ".join(str(answer.get("error") or "no choices").split())[:200]
         raise TeacherError(f"the server gives no reply: {said}", "see its log") from None
     for tags in KNOWN:
-        ended = ended and not thinking(text, tags, opened=False)
-        text = strip_thinking(text, tags, opened=False)
+        opened = was_opened(text, tags)
+        ended = ended and not thinking(text, tags, opened=opened)
+        text = strip_thinking(text, tags, opened=opened)
     usage = usage_of(answer)
     finish: Literal["stop", "length"] = "stop" if ended else "length"
     return Written(text, finish, usage.prompt, usage.answer, usage.decoded)
+
+
+def nothing_left(answer: dict[str, Any]) -> bool:
+    """Say whether a reply was cut before it said anything: thoughts took its tokens."""
+    blank = not reply_of(answer).text.strip()
+    return blank and answer["choices"][0].get("finish_reason") == "length"
 
 
 def _text(content: object) -> str:

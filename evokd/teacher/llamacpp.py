@@ -43,7 +43,7 @@ from evokd.teacher.native import Engine
 from evokd.teacher.replying import Thoughts
 from evokd.teacher.scoring import score
 from evokd.teacher.scoring import too_long as too_long_to_score
-from evokd.teacher.thinking import close_thinking, opens, strip_thinking, thinks
+from evokd.teacher.thinking import close_thinking, final_channel, opens, strip_thinking, thinks
 from evokd.teacher.tuning import choose_width
 from evokd.teacher.writing import too_long as too_long_to_write
 from evokd.teacher.writing import write
@@ -177,13 +177,14 @@ class LlamaCppTeacher:
         return f"{name or self._path.stem} {kinds.get(kind, '')}".strip()
 
     def _prompt(self, engine: Engine, messages: Sequence[Message]) -> str:
-        return render(
+        text = render(
             self._template,
             defused(messages, self._markers),
             add_generation_prompt=True,
             bos=engine.vocabulary.bos,
             eos=engine.vocabulary.eos,
         )
+        return final_channel(text, self._template)
 
     def _tokens(self, engine: Engine, prompt: str) -> list[int]:
         tokens = engine.vocabulary.prompt_tokens(*prompt.split(CUT))

@@ -18,12 +18,11 @@ from evokd.teacher.dialect import (
     reply_body,
 )
 from evokd.teacher.token_questions import prompt_question
-from evokd.teacher.wire import Wire
+from evokd.teacher.wire import Refused, Wire
 
 HELLO = (Message("user", "Hello"),)
 TOPS = (20, 5)  # likeliest tokens that are asked for: the most that OpenAI gives, or many others
 LOADING = 9  # attempts, over a minute: llama-server answers 503 while it loads a model
-PROBES = 3  # attempts: what a server is thought to lack is never asked of it again
 
 
 async def recognise(wire: Wire, named: str) -> Dialect:
@@ -36,7 +35,10 @@ async def recognise(wire: Wire, named: str) -> Dialect:
     card = _chosen(cards, named, wire.address.base)
     model = str(card["id"])
     root = wire.address.root
-    if found := (await wire.probe(f"{root}/props")).get("build_info"):
+    props = await wire.probe(f"{root}/props")
+    if found := props.get("build_info"):
+        if type(slots := props.get("total_slots")) is int:
+            await wire.at_most(slots)  # more would wait in its queue
         meta = _fields(card.get("meta"))
         size = " ".join(str(meta[k]) for k in ("n_params", "size") if k in meta)
         return await _settled(wire, "llama-server", model, f"{found} {size}")
@@ -45,6 +47,7 @@ async def recognise(wire: Wire, named: str) -> Dialect:
         return await _settled(wire, "vllm", model, f"{found} {card.get('root') or ''}")
     about = _fields((await wire.probe(f"{root}/openapi.json")).get("info"))
     if "llama.cpp Python" in str(about.get("title")):
+        await wire.at_most(1)  # it answers one after the other
         return await _settled(wire, "llama-cpp-python", model, str(about.get("version")))
     return await _by_chat(wire, Dialect("openai", model, "", "answer"))
 
@@ -83,13 +86,17 @@ async def _settled(wire: Wire, server: Server, model: str, build: str) -> Dialec
 
 
 async def _by_chat(wire: Wire, least: Dialect) -> Dialect:
-    """Try out whether a chat answer tells the likeliest tokens, and how many."""
+    """Try out whether a chat answer tells the likeliest tokens, and how many.
+
+    Raises:
+        TeacherError: when it does not answer at all: a key is missing, or too much is asked.
+    """
     for top in TOPS:
         dialect = replace(least, way="reply", top=top)
         body = reply_body(dialect, HELLO, ("Hello",))
         try:
-            answer = await wire.ask(f"{wire.address.base}/chat/completions", body, attempts=PROBES)
-        except TeacherError:  # so many are refused, or any
+            answer = await wire.ask(f"{wire.address.base}/chat/completions", body)
+        except Refused:  # so many, or any
             continue
         places = bytes_after(answer)
         return dialect if any(len(likeliest) > 1 for _, likeliest in places) else least

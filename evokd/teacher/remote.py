@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,8 +31,10 @@ from evokd.teacher.remote_scoring import (
     Values,
     best_first,
 )
+from evokd.teacher.thinking import EMPTY, KNOWN, close_thinking, opens
 from evokd.teacher.wire import Refused, TooLong, Wire
 
+THOUGHTS = 2048  # tokens that a model which thinks aloud gets for that
 TOP = {"llama-server": 200, "llama-cpp-python": 200, "vllm": 20}  # 20 is the most that vLLM gives
 
 
@@ -53,7 +55,7 @@ class Remote:
     async def write(self, request: Generate) -> Written:
         """Return a sampled reply; a refusal where the prompt is too long."""
         try:
-            return chat.reply_of(await self._chat(chat.generate_body(self.dialect, request)))
+            return chat.reply_of(await self._asked(lambda d: chat.generate_body(d, request)))
         except TooLong:
             return TOO_LONG_TO_WRITE
 
@@ -119,7 +121,7 @@ class Remote:
     ) -> Values:
         """Return what a free reply tells, or else an answer that is held to the choices."""
         if self.dialect.way == "reply":
-            answer = await self._chat(chat.reply_body(self.dialect, messages, choices))
+            answer = await self._asked(lambda d: chat.reply_body(d, messages, choices))
             meter.add(answer)
             reply = chat.reply_of(answer).text
             if values := by_reply(choices, reply, chat.bytes_after(answer)):
@@ -131,15 +133,25 @@ class Remote:
     async def _answer(self, messages: Sequence[Message], choices: Sequence[str]) -> dict[str, Any]:
         """Ask for one of the choices, in the strictest form that the server takes."""
         for dialect in chat.looser(self.dialect):
+            worded = partial(_worded, dialect.form, messages, choices)
             try:
-                answer = await self._chat(chat.choice_body(dialect, messages, choices))
+                answer = await self._asked(worded)
             except Refused as problem:
                 refusal = problem
             else:
                 # Others may have found out more meanwhile: they never go back.
-                self.dialect = max(self.dialect, dialect, key=lambda d: FORMS.index(d.form))
+                form = max(self.dialect.form, dialect.form, key=FORMS.index)
+                self.dialect = replace(self.dialect, form=form)
                 return answer
         raise refusal
+
+    async def _asked(self, body: Callable[[Dialect], dict[str, Any]]) -> dict[str, Any]:
+        """Ask; once more, with room for thoughts, where these left nothing for the reply."""
+        answer = await self._chat(body(self.dialect))
+        if not self.dialect.thoughts and chat.nothing_left(answer):
+            self.dialect = replace(self.dialect, thoughts=THOUGHTS)
+            answer = await self._chat(body(self.dialect))
+        return answer
 
     async def _force(
         self, messages: Sequence[Message], meter: _Meter, choices: Sequence[str]
@@ -153,8 +165,20 @@ class Remote:
         question = ask.prompt_question(self.wire.address, self.dialect, messages)
         answer = await self.wire.ask(*question)
         if "tokens" in answer:
-            return ask.tokens_of(answer)
-        return await self._tokens(str(answer.get("prompt")), prompt=True)
+            return await self._closed(ask.tokens_of(answer))
+        text = str(answer.get("prompt"))
+        for tags in KNOWN:
+            text = close_thinking(text, tags) if opens(text, tags) else text
+        return await self._tokens(text, prompt=True)
+
+    async def _closed(self, tokens: list[int]) -> list[int]:
+        """Return a prompt's tokens; where it opens a thinking part, with that closed."""
+        for tags in KNOWN:
+            for opening in (f"{tags.opening}\n", tags.opening):
+                path = await self._path(opening)
+                if path and tuple(tokens[-len(path) :]) == path:
+                    return [*tokens, *await self._path(EMPTY + tags.closing + EMPTY)]
+        return tokens
 
     async def _path(self, text: str) -> tuple[int, ...]:
         if text not in self._paths:
@@ -167,6 +191,12 @@ class Remote:
 
     async def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
         return await self.wire.ask(f"{self.wire.address.base}/chat/completions", body)
+
+
+def _worded(
+    form: chat.Form, messages: Sequence[Message], choices: Sequence[str], dialect: Dialect
+) -> dict[str, Any]:
+    return chat.choice_body(replace(dialect, form=form), messages, choices)
 
 
 @dataclass(slots=True)

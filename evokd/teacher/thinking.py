@@ -22,9 +22,12 @@ class Tags:
     closing: str
 
 
-KNOWN = tuple(
-    Tags(f"<{name}>", f"</{name}>") for name in ("think", "thinking", "thought", "seed:think")
+KNOWN = (
+    *(Tags(f"<{name}>", f"</{name}>") for name in ("think", "thinking", "thought", "seed:think")),
+    Tags("[THINK]", "[/THINK]"),
 )
+CHANNEL, TURN = "<|channel|>", "<|start|>assistant"
+FINAL = "<|channel|>final<|message|>"  # gpt-oss: behind it comes the answer, without an analysis
 EMPTY = "\n\n"  # what Qwen puts between the tags, and behind them, where there are no thoughts
 
 
@@ -77,6 +80,17 @@ def strip_thinking(reply: str, tags: Tags, *, opened: bool) -> str:
         return reply
     _, _, answer = reply.partition(tags.closing)
     return strip_thinking(answer.lstrip(), tags, opened=False)
+
+
+def final_channel(prompt: str, template: str) -> str:
+    """Return a prompt behind which the answer itself comes, of a model that writes in channels."""
+    return prompt + FINAL if CHANNEL in template and prompt.endswith(TURN) else prompt
+
+
+def was_opened(reply: str, tags: Tags) -> bool:
+    """Return whether a reply ends a thinking part that its prompt, unseen, must have opened."""
+    before, closing, _ = reply.partition(tags.closing)
+    return bool(closing) and tags.opening not in before
 
 
 def close_thinking(prompt: str, tags: Tags | None) -> str:

@@ -26,7 +26,7 @@ except ImportError as missing:
 
 PASSING = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 MOST_BYTES = 32 << 20
-REFUSED = frozenset({400, 422, 501})
+REFUSED = frozenset({400, 404, 405, 422, 501})
 LONG = (
     b"exceed_context_size_error",  # llama-server, type
     b"context_length_exceeded",  # OpenAI, llama-cpp-python, code
@@ -46,6 +46,7 @@ class Patience:
         longest: the pause does not grow beyond this.
         asked: how long a pause the server may ask for (Retry-After).
         answer: how long one answer may take.
+        about: how long a server may take to tell about itself.
         seed: of the random half.
         sleep, clock: replaced in tests.
     """
@@ -55,6 +56,7 @@ class Patience:
     longest: float = 30.0
     asked: float = 300.0
     answer: float = 900.0
+    about: float = 60.0
     seed: int = 0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
@@ -75,9 +77,15 @@ class _Passing(Exception):
     does not pass.
     """
 
-    def __init__(self, message: str, pause: float = 0.0, status: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        pause: float = 0.0,
+        status: int = 0,
+        hint: str = "see the server's log",
+    ) -> None:
         super().__init__(message)
-        self.pause = pause
+        self.pause, self.hint = pause, hint
         self.kind = Refused if status == 500 else TeacherError
 
 
@@ -100,6 +108,10 @@ class Wire:
         self._patience = patience
         self._random = random.Random(patience.seed)
         self._met = False
+        self._room = most  # questions that may be under way at once
+        self._gate = asyncio.Semaphore(most)
+        self._owed = 0  # places of the gate that are not given back
+        self._narrowed = 0.0
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -133,18 +145,27 @@ class Wire:
             except _Passing as problem:
                 if attempt == most:
                     times = f" ({most} attempts)" if most > 1 else ""
-                    says, hint = f"{problem}{times}", "see the server's log"
-                    self._fail(says, hint, retryable=True, kind=problem.kind)
+                    self._fail(f"{problem}{times}", problem.hint, retryable=True, kind=problem.kind)
                 pause = self._pause(attempt, problem.pause)
             await self._patience.sleep(pause)
             attempt += 1
 
     async def probe(self, url: str, body: object = None) -> dict[str, Any]:
-        """Ask once; return an empty object where the server fails or lacks this path."""
+        """Return an empty object where the server lacks this path or does not take the body."""
         try:
-            return await self.ask(url, body, attempts=1)
+            # Many servers fail on a path that they lack; that may not keep a run waiting.
+            return await self.ask(url, body, attempts=1 if body is None else 0)
         except TeacherError:
             return {}
+
+    async def at_most(self, questions: int) -> None:
+        """Have no more questions under way at once; never fewer than one."""
+        while self._room > max(1, questions):
+            self._room -= 1
+            if self._gate.locked():
+                self._owed += 1
+            else:
+                await self._gate.acquire()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -153,21 +174,48 @@ class Wire:
     async def _once(self, url: str, body: object) -> dict[str, Any]:
         content = None if body is None else json.dumps(body).encode()
         method = "GET" if body is None else "POST"
+        await self._gate.acquire()
         try:
+            began = asyncio.get_running_loop().time()
+            longest = self._patience.about if body is None else self._patience.answer
             async with (
-                asyncio.timeout(self._patience.answer),
+                asyncio.timeout(longest),
                 self._client.stream(method, url, content=content) as response,
             ):
                 data = await self._read(response)
         except TimeoutError:
-            raise _Passing(f"no answer in {self._patience.answer:g} s") from None
+            if body is None:
+                hint = "is it the right address? a server that is busy may be asked again later"
+                self._fail(f"no answer in {longest:g} s", hint)
+            await self._narrow(began)
+            hint = "it answers too slowly: lower teacher.sequences or teacher.max_tokens"
+            raise _Passing(f"no answer in {longest:g} s", hint=hint) from None
         except httpx.RequestError as problem:
             if not self._met and isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout):
                 hint = "start it, for example: llama-server -m model.gguf --port 8080"
                 self._fail(f"no server answers: {problem}", hint)
             raise _Passing(f"the connection broke: {problem or type(problem).__name__}") from None
+        finally:
+            self._leave()
         self._met = True
         return self._judged(response, data)
+
+    def _leave(self) -> None:
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._gate.release()
+
+    async def _narrow(self, began: float) -> None:
+        """Ask half as many at once: of many, one after the other, the last wait for all others.
+
+        Args:
+            began: when a question was put that got no answer in time; of those put side by side
+                the first alone says something.
+        """
+        if began > self._narrowed:
+            self._narrowed = asyncio.get_running_loop().time()
+            await self.at_most(self._room // 2)
 
     async def _read(self, response: httpx.Response) -> bytes:
         data = bytearray()
