@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -51,6 +52,7 @@ class Calls:
         self.ledger = ledger
         capped = budget is not None and (budget.tokens, budget.minutes) != (None, None)
         self.budget = Budget(budget, ledger, width) if budget and capped else None
+        self._share = 1.0  # of the budget, what calls may come to now
         self._open = open_model
         self._teacher: Teacher | None = None
 
@@ -102,44 +104,29 @@ class Calls:
             mine = [(key, _kind(r), asdict(r)) for of, key, r in calls if of == name]
             self.ledger.reserve(name, mine)
 
+    @contextmanager
+    def part_of_budget(self, share: float) -> Iterator[None]:
+        """Let what is asked inside come to this share of the caps at most; an inner one of that."""
+        before = self._share
+        self._share *= share
+        try:
+            yield
+        finally:
+            self._share = before
+
     def generate(
-        self,
-        scope: Scope,
-        requests: Sequence[Generate],
-        on_call: OnCall | None = None,
-        *,
-        share: float = 1.0,
+        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
     ) -> list[Written]:
-        """Return the replies, from the ledger where it has them.
-
-        Args:
-            share: of the budget, what may be spent when the last of them is asked.
-        """
-
-        def make(missing: list[Generate], done: Callable[[int, Written], None]) -> None:
-            self.teacher.generate(missing, done)
-
-        return self._answer(scope, requests, make, _written, on_call, share)
+        """Return the replies, from the ledger where it has them."""
+        return self._answer(scope, requests, on_call)
 
     def score(
         self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None
     ) -> list[Scored]:
         """Return the log-probabilities, from the ledger where it has them."""
+        return self._answer(scope, requests, on_call)
 
-        def make(missing: list[Score], done: Callable[[int, Scored], None]) -> None:
-            self.teacher.score(missing, done)
-
-        return self._answer(scope, requests, make, _scored, on_call)
-
-    def _answer(
-        self,
-        scope: Scope,
-        requests: Sequence[Any],
-        make: Callable[[list[Any], Callable[[int, Any], None]], None],
-        read: Callable[[Stored], Any],
-        on_call: OnCall | None,
-        share: float = 1.0,
-    ) -> list[Any]:
+    def _answer(self, scope: Scope, requests: Sequence[Any], on_call: OnCall | None) -> list[Any]:
         keys = self.keys(scope, requests)
         stored = {key: self.ledger.reply(key) for key in keys}
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
@@ -150,29 +137,28 @@ class Calls:
                 self.reserve(scope, requests)
             outside = _each(scope, requests)[0].startswith(OUTSIDE)
             budget = None if outside else self.budget
-            ask = self._asker(requests, keys, make, budget, on_call)
+            ask = self._asker(requests, keys, budget, on_call)
             if budget is None:
                 ask(missing)
             else:
-                self._within(budget, requests, keys, ask, on_call, share)
+                self._within(budget, requests, keys, ask, on_call)
             stored |= {keys[i]: self.ledger.reply(keys[i]) for i in missing}
         replies = [stored[key] for key in keys]
         if any(reply is None for reply in replies):
             raise TeacherError("the teacher left a request without an answer", "run again")
-        return [read(reply) for reply in replies if reply is not None]
+        return [_read(reply) for reply in replies if reply is not None]
 
     def _asker(
         self,
         requests: Sequence[Any],
         keys: Sequence[str],
-        make: Callable[[list[Any], Callable[[int, Any], None]], None],
         budget: Budget | None,
         on_call: OnCall | None,
     ) -> Callable[[list[int]], None]:
         """Return what asks for the requests with some indices, and records their replies."""
 
         def ask(indices: list[int]) -> None:
-            def done(index: int, reply: Any) -> None:
+            def done(index: int, reply: Written | Scored) -> None:
                 tokens = (reply.tokens_in, reply.tokens_out, reply.decoded)
                 spent = NOTHING if refused(reply) else tokens
                 self.ledger.record(keys[indices[index]], _stored(reply), spent)
@@ -180,7 +166,11 @@ class Calls:
                     budget.spent += reply.tokens_in + reply.tokens_out
                 _tell(on_call)
 
-            make([requests[i] for i in indices], done)
+            asked = [requests[i] for i in indices]
+            if isinstance(asked[0], Generate):
+                self.teacher.generate(asked, done)
+            else:
+                self.teacher.score(asked, done)
 
         return ask
 
@@ -191,13 +181,13 @@ class Calls:
         keys: Sequence[str],
         ask: Callable[[list[int]], None],
         on_call: OnCall | None,
-        share: float,
     ) -> None:
         """Ask for what is missing while the budget lasts, and record that the rest was refused.
 
         Batches are cut from all requests, not from the missing ones, and what later ones have cost
         does not count yet: an attempt that goes on decides as one that was not interrupted.
         """
+        share = self._share
         costs = [_cost(self.ledger.reply(key)) for key in keys]
         start = 0
         while start < len(requests):
@@ -255,7 +245,8 @@ def _stored(reply: Written | Scored) -> object:
 
 def read_reply(stored: Any, tokens: tuple[int, int, int]) -> Written | Scored:
     """Return a recorded reply."""
-    return (_written if "text" in stored else _scored)((stored, *tokens))
+    reply: Written | Scored = _read((stored, *tokens))
+    return reply
 
 
 def refused(reply: Written | Scored) -> Refusal | None:
@@ -275,6 +266,10 @@ def _refusal(request: Generate | Score) -> object:
 def _cost(stored: Stored | None) -> int | None:
     """Return the tokens of a call; None while it is not finished."""
     return None if stored is None else (stored[1] or 0) + (stored[2] or 0)
+
+
+def _read(stored: Stored) -> Any:
+    return (_written if "text" in stored[0] else _scored)(stored)
 
 
 def _written(stored: Stored) -> Written:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evokd.arms import ARMS
 from evokd.cell_score import measure_of, scored
 from evokd.comparison import MEASURES
 from evokd.errors import InputError
@@ -26,8 +27,11 @@ LIKE = {"sungen": "zerogen"}
 
 
 def in_order(arms: Sequence[str]) -> tuple[str, ...]:
-    """Return the arms in the order in which they are run: behind the one that an arm is like."""
-    made = list(arms)
+    """Return the arms in the order in which they are run: behind the one that an arm is like.
+
+    First those that begin alike, for the others hear the first one's round 0.
+    """
+    made = sorted(arms, key=lambda arm: arm in ARMS and not ARMS[arm].starts_by_init)
     for arm, other in LIKE.items():
         if {arm, other} <= {*made} and made.index(arm) < made.index(other):
             made.remove(other)

@@ -42,7 +42,8 @@ def scored(stages: Stages) -> dict[str, Any]:
         "tokens": max(spent, default=0),
         "curve": [[0, before], *curve],
         "kept": len(stages.ledger.rows(split="train")),
-        "rounds": len(results) - 1,
+        # One that the budget left without a label taught nothing.
+        "rounds": sum(r["written"] > r["dropped"].get("budget", 0) for r in results[1:]),
         "useless": stages.ledger.stage("round 0 texts").get("useless", ""),
         "doubted": bool("doubt" in (stages.ledger.stage("final") or {})),
     }

@@ -11,8 +11,8 @@ import numpy as np
 
 from evokd import __version__
 from evokd.arms import ARMS
+from evokd.beginning import USELESS
 from evokd.figures import Chart, Mark, chart
-from evokd.gathering import USELESS
 from evokd.paired import METHOD, Difference, differences
 from evokd.report import environment
 from evokd.settings import FEEDBACK

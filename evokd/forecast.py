@@ -9,6 +9,7 @@ from evokd.arms import ARMS, arm_of
 from evokd.holdout import BATCHES, conversations, may_go_on
 from evokd.kinds import kind_of
 from evokd.measured import Cost, Fit, Measured, Trial
+from evokd.noise import FOLDS
 from evokd.planning import COVER_REPLY
 from evokd.recipe import least_steps
 from evokd.selection import selects_by_gold
@@ -173,13 +174,21 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int, roun
         return fit.start + fit.step * max(least, steps)
 
     seconds = fitting(len(data.seed), student.final_epochs)
+    alone = loop.training == "sequential"
     for number in range(rounds + 1):
         newest = each if number else first
-        texts = anchor + first + each * number + newest * (loop.repeat - 1)
-        seconds += fitting(texts, student.epochs)
+        if alone and number:  # on the new texts, from the student of the round before
+            steps = student.epochs * math.ceil(newest * loop.repeat / student.batch_size)
+            seconds += fit.start + fit.step * steps
+        else:
+            texts = anchor + first + each * number + newest * (loop.repeat - 1)
+            seconds += fitting(texts, student.epochs)
         # Every round is scored on all gold texts, and tested on its new ones.
         seconds += fit.answer * (len(data.dev) + len(data.test) + newest)
-    return seconds + fitting(anchor + first + later, student.final_epochs)
+    everything = anchor + first + later
+    if task.method.noise == "out-of-fold":
+        seconds += FOLDS * fitting(everything * (FOLDS - 1) / FOLDS, student.epochs)
+    return seconds + (0 if alone else fitting(everything, student.final_epochs))
 
 
 def _assumptions(
@@ -206,7 +215,9 @@ def _assumptions(
     if not {*ARMS[loop.arm].parts} <= {"mistakes", "cover", "pool"}:
         made.append(f"what the arm {loop.arm} asks costs what cover and feedback cost")
     if task.method.demonstrations:
-        made.append("labelling shows no like texts yet, as it will: it will read more")
+        made.append("the pilot labels without similar examples; the run shows them and reads more")
+    if task.student.layers or task.student.words:
+        made.append("making the student smaller is not counted: about as long as a training")
     if budget.minutes or budget.examples:
-        made.append("a budget of minutes or examples is not reached; yours may end rounds earlier")
+        made.append("budget.minutes and budget.examples are not counted: they may end it earlier")
     return made

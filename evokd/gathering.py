@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evokd.arms import Proposal, Proposed, View, covered
+from evokd.arms import Proposal, View, covered
 from evokd.curate import Known, curate
 from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
@@ -21,8 +21,7 @@ from evokd.ledger import Ledger
 from evokd.likeness import nearest
 from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
-from evokd.task import Task, TaskData
-from evokd.teacher import TOO_LONG
+from evokd.task import TaskData
 from evokd.trust import was_labelled
 
 
@@ -34,7 +33,6 @@ class Predicts(Protocol):
         ...
 
 
-USELESS = "none of the teacher's first texts could be used"
 HELD_OUT = 0.3  # share of a label's kept texts that dev may take
 
 
@@ -76,8 +74,8 @@ def gather(
     pairs = [(p, _excused(p, reason)) for p, reason in zip(proposed, found, strict=True)]
     unlabelled = [p for p, reason in pairs if not reason and p.label is None]
     asked = [p.text for p in unlabelled]
-    # The first round's alone: a run has one prior from then on.
-    asked_for = [p.source if p.origin == "cover" and not number else None for p in unlabelled]
+    # The first that tell the teacher's prior do: a run has one from then on.
+    asked_for = [p.source if p.origin == "cover" else None for p in unlabelled]
     kind = kind_of(view.task)
     shown = nearest(asked, like, count=view.task.method.demonstrations)
     given = kind.label(
@@ -163,26 +161,6 @@ def within(kind: Kind, rows: list[Row], most: int | None) -> list[Row]:
         replace(row, split=None, reason="budget") if i in over else row
         for i, row in enumerate(rows)
     ]
-
-
-def useless(rows: Sequence[Row], proposed: Proposed) -> str:
-    """Say what helps where a teacher wrote, or could not, and nothing is kept; "" where some is.
-
-    That is whether the budget, the model or its context is at fault.
-    """
-    wrote = any(p.call for p in proposed.texts) or bool(proposed.rejects)
-    if not wrote or any(row.split for row in rows):
-        return ""
-    reasons = {*proposed.rejects, *(row.reason for row in rows)}
-    if reasons == {TOO_LONG}:
-        return "give the teacher a larger context, and --out a new folder"
-    return "raise the budget" if "budget" in reasons else "take a larger model"
-
-
-def useless_start(task: Task, helps: str) -> str:
-    """Tell which run begins with nothing, and what is left to train on."""
-    who = f"{task.loop.arm}, seed {task.loop.seed}"
-    return f"{who}: {USELESS} ({helps}): its student is of seed examples and definitions alone"
 
 
 def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:

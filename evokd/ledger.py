@@ -9,6 +9,7 @@ records. Knows no teacher, no student and no prompts: it stores what they give i
     rounds       `plan` is written before a round's first call, `result` when its training is done
     stages       what a run has finished, with its result
     attempts     when work was done, so that `seconds` counts every attempt
+    meta         facts about the run: its settings, its texts, its teacher
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ EXAMPLE = "round, text, label, soft, origin, split, reason, call, source"
 def reading(path: Path) -> Iterator[Ledger]:
     """Open a ledger to read it as it is now, beside a run at work too; it cannot be written."""
     ledger = Ledger.__new__(Ledger)
-    ledger.path = path
+    ledger.path, ledger._attempt = path, None
     with closing(open_read_only(path)) as ledger._db:
         try:
             ledger._db.execute("BEGIN")  # one moment for all that is read
@@ -67,7 +68,7 @@ class Ledger:
             raise
         if self.meta("format") is None:
             self.set_meta("format", FORMAT)
-        self._attempt: int | None = None
+        self._attempt: int | None = None  # the time it is open counts as no work
         if attempt:
             now = self.clock()
             self._db.execute("INSERT INTO attempts (began, seen) VALUES (?, ?)", (now, now))
@@ -75,7 +76,8 @@ class Ledger:
 
     def close(self) -> None:
         """Note the time and close; everything is on disk already."""
-        self._touch()
+        with suppress(sqlite3.OperationalError):  # a full disk was told before
+            self._touch()
         self._db.close()
         self._lock.close()
 
@@ -224,9 +226,10 @@ class Ledger:
 
     def drop(self, texts: Iterable[str], reason: str) -> None:
         """Take texts out of training."""
-        self._db.executemany(
-            "UPDATE examples SET split = NULL, reason = ? WHERE text = ? AND split = 'train'",
-            [(reason, text) for text in texts],
+        self._db.execute(
+            "UPDATE examples SET split = NULL, reason = ? WHERE split = 'train'"
+            " AND text IN (SELECT value FROM json_each(?))",
+            (reason, _dump([*texts])),
         )
 
     # -- rounds -------------------------------------------------------------------------------
@@ -275,6 +278,8 @@ class Ledger:
         return [(_row(*columns[3:]), Prediction(*columns[:3])) for columns in found]
 
     def _touch(self) -> None:
+        if self._attempt is None:
+            return
         self._db.execute(
             "UPDATE attempts SET seen = max(seen, ?) WHERE number = ?",
             (self.clock(), self._attempt),

@@ -18,33 +18,25 @@ from evokd import lessons
 from evokd.arms import ARMS, Arm, View, arm_of, planned_requests
 from evokd.arms.attributes import ask_attributes
 from evokd.arms.cover import cover_requests
+from evokd.arms.view import APART
+from evokd.beginning import USELESS, notes, useless, useless_start
 from evokd.calls import Calls
 from evokd.cleaning import suspects
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
-from evokd.gathering import (
-    USELESS,
-    gather,
-    known_texts,
-    remember,
-    useless,
-    useless_start,
-    within,
-    written_apart,
-)
+from evokd.gathering import gather, known_texts, remember, within, written_apart
 from evokd.kinds import kind_of
-from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
+from evokd.records import Row
 from evokd.seeds import derive
 from evokd.selection import Selection
 from evokd.students import Students
 from evokd.task import Task, TaskData
-from evokd.trust import doubtful
 from evokd.watch import Watch, steps
 
 
@@ -100,7 +92,8 @@ class Loop:
         return "all rounds are run"
 
     def _ended(self, why: str) -> str:
-        self.watch.note(f"{why}: the loop ends here")
+        lacks = "" if self.ledger.labels("train") else ", and no text was kept to train on"
+        self.watch.note(f"{why}{lacks}: the loop ends here")
         return why
 
     def run_round(self, number: int) -> None:
@@ -136,38 +129,45 @@ class Loop:
 
     def collect(self, number: int, plan: Mapping[str, Any]) -> None:
         """Ask the arm for texts, label them, and record all of them, kept or dropped."""
-        if (done := self.ledger.stage(f"round {number} texts")) is None:
-            counts: Counter[str] = Counter()  # of what is refused
-            apart = []
-            if plan.get("dev"):  # the round's own are not held out
-                apart = written_apart(self._dev_view(plan), number, self.known, "dev", counts)
-                remember(self.known, apart)
-            view = self._view(number, plan)
-            proposed = arm_of(self.task, number)(view)
-            counts.update(proposed.rejects)
-            dev = 0 if plan.get("dev") else self._dev_texts(number)
-            rows = gather(
-                view, number, proposed.texts, self.known, dev=dev, like=self._sure(), counts=counts
-            )
-            rows = within(self.kind, rows, self._examples_left())
-            if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
-                counts[f"attributes: {reject}"] += 1
-            done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}
-            if number == 0 and (helps := useless(rows, proposed)):
-                if self.refuses:
-                    raise TeacherError(USELESS, helps)
-                self.watch.note(useless_start(self.task, helps))
-                done["useless"] = helps
-            with self.ledger.transaction():
-                self.ledger.add_rows([*apart, *rows])
-                self.ledger.finish_stage(f"round {number} texts", done)
-            remember(self.known, rows)
-            if number == 0:
-                notes = doubtful(self.task, [*apart, *rows]), prior_lacks(self.task, self.ledger)
-                for note in filter(None, notes):
-                    self.watch.note(note)
+        done = self.ledger.stage(f"round {number} texts") or self._collected(number, plan)
         if done["weaknesses"]:
             self.watch.weaknesses(done["weaknesses"])
+
+    def _collected(self, number: int, plan: Mapping[str, Any]) -> dict[str, Any]:
+        counts: Counter[str] = Counter()  # of what is refused
+        apart = self._held_out(number, plan, counts)
+        view = self._view(number, plan)
+        proposed = arm_of(self.task, number)(view)
+        counts.update(proposed.rejects)
+        dev = 0 if plan.get("dev") else self._dev_texts(number)
+        rows = gather(
+            view, number, proposed.texts, self.known, dev=dev, like=self._sure(), counts=counts
+        )
+        rows = within(self.kind, rows, self._examples_left())
+        if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
+            counts[f"attributes: {reject}"] += 1
+        done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}
+        if number == 0 and (helps := useless(rows, proposed)):
+            if self.refuses:
+                raise TeacherError(USELESS, helps)
+            self.watch.note(useless_start(self.task, helps))
+            done["useless"] = helps
+        with self.ledger.transaction():
+            self.ledger.add_rows([*apart, *rows])
+            self.ledger.finish_stage(f"round {number} texts", done)
+        remember(self.known, rows)
+        for note in notes(self.task, self.ledger, number, [*apart, *rows]):
+            self.watch.note(note)
+        return done
+
+    def _held_out(self, number: int, plan: Mapping[str, Any], counts: Counter[str]) -> list[Row]:
+        """Have texts for dev written apart, where the round's own are not held out."""
+        if not plan.get("dev"):
+            return []
+        with self.calls.part_of_budget(APART):
+            apart = written_apart(self._dev_view(plan), number, self.known, "dev", counts)
+        remember(self.known, apart)
+        return apart
 
     def test(self, number: int) -> None:
         """Test the student on the round's texts before it is trained on them."""
@@ -215,6 +215,8 @@ class Loop:
     def clean(self) -> None:
         """Take out of training what likely has a wrong label; once, behind the last round."""
         if self.task.method.noise == "none" or self.ledger.stage("noise") is not None:
+            return
+        if self.in_vain():  # the final student sees none of them
             return
         self.watch.stage("looking for wrong labels")
         rows = self.ledger.rows(split="train")

@@ -59,15 +59,10 @@ class Counted(Calls):
         self.given = Cost()
 
     def generate(
-        self,
-        scope: Scope,
-        requests: Sequence[Generate],
-        on_call: OnCall | None = None,
-        *,
-        share: float = 1.0,
+        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
     ) -> list[Written]:
         """See `Calls`."""
-        return self._counted(super().generate(scope, requests, on_call, share=share))
+        return self._counted(super().generate(scope, requests, on_call))
 
     def score(
         self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None

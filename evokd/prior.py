@@ -116,6 +116,11 @@ def record(
 def told(ledger: Ledger, question: str) -> str:
     """Say of which labels there was no text to tell the prior by; "" where each had some."""
     found = _found(ledger, question)
+    if not found:
+        return (
+            "no text was written of a label yet: what the teacher says whatever the text"
+            " (method.calibrate) stays in its labels"
+        )
     names = found.get("missing", ())
     if not names:
         return ""

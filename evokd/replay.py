@@ -10,7 +10,7 @@ from typing import Literal
 
 from evokd.answers import KindName
 from evokd.calls import Calls
-from evokd.errors import InputError
+from evokd.errors import InputError, ReplayMiss
 from evokd.formats import conll, jsonl
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
@@ -18,6 +18,7 @@ from evokd.ledger import Ledger
 from evokd.loop import Loop
 from evokd.noise import NOISY
 from evokd.records import Row
+from evokd.replies import READING, VERSION
 from evokd.task import Task, TaskData
 from evokd.watch import Silent
 
@@ -32,6 +33,11 @@ def replay(ledger: Ledger) -> list[Row]:
         InputError: when the ledger holds no run.
     """
     task, data = recorded_task(ledger)
+    if ledger.meta("run").get(READING) != VERSION:
+        raise ReplayMiss(
+            "another version of evokd made this run, and read replies otherwise",
+            "replay it with that version",
+        )
     with tempfile.TemporaryDirectory() as folder:
         fresh = Ledger(Path(folder) / "replay.db")
         try:

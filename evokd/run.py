@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evokd import prompts, writable
+from evokd import prompts, replies, writable
 from evokd.calls import Calls
 from evokd.curate import check_apart
 from evokd.demo import TEACHERS, embedded_kinds
@@ -173,7 +173,12 @@ def check_models(task: Task) -> None:
 
 def identity(task: Task, data: TaskData) -> dict[str, Any]:
     """Return a run's record of how it was begun; what a resumed one may differ in is `FREE`."""
-    return {"settings": _recorded(task), "data": data.fingerprint(), "prompts": prompts.VERSION}
+    return {
+        "settings": _recorded(task),
+        "data": data.fingerprint(),
+        "prompts": prompts.VERSION,
+        replies.READING: replies.VERSION,
+    }
 
 
 def _recorded(task: Task) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
 from evokd.loop import Loop
 from evokd.records import Row
+from evokd.replies import READING, VERSION
 from evokd.seeds import derive
 from evokd.students import SEED
 from evokd.task import Task, load_data, load_task
@@ -82,7 +83,7 @@ def grow(
     try:
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())
-            ledger.set_meta("run", {"settings": task.settings()})
+            ledger.set_meta("run", {"settings": task.settings(), READING: VERSION})
         loop = Loop(task, data, ledger=ledger, calls=calls, learner=learner,
                     folder=folder, watch=watch)  # fmt: skip
         if ledger.stage("seed_only") is None:

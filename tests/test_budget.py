@@ -101,6 +101,28 @@ def test_every_arm_keeps_its_tokens(arm: str, cap: int, seed: int) -> None:
         assert all(reply is not None for _, _, _, _, reply, *_ in whole["calls"])
 
 
+@pytest.mark.parametrize("arm", ["zerogen", "auggpt", "pool", "evokd"])
+def test_texts_to_hold_out_leave_half_of_a_small_budget_to_the_arm(
+    arm: str, tmp_path: Path
+) -> None:
+    """They are written and labelled apart, unless a round's own texts are held out."""
+    cap = 12_000
+    loop = {"arm": arm, "rounds": 3}
+    task = small(tmp_path / "task", pool=40, budget={"tokens": cap}, loop=loop)
+    task = task.model_copy(
+        update={"method": task.method.model_copy(update={"init": "none"}),
+                "selection": task.selection.model_copy(update={"texts": 40})}
+    )  # fmt: skip
+    teacher = Costly(1)
+    grow(task, tmp_path / "run", teacher)
+    with closing(Ledger(tmp_path / "run" / "run.db", attempt=False)) as ledger:
+        apart = tokens(ledger.call_totals("round 0/dev"))
+        writing = tokens(ledger.call_totals("round 0/dev", step="cover"))
+        assert ledger.rows(split="train")
+    assert 0 < apart < cap / 2 + WIDTH * teacher.dearest
+    assert writing < cap / 4 + WIDTH * teacher.dearest
+
+
 class CostlyOfKinds(Costly, AnyTeacher):
     """Answers the questions of every kind, at some cost."""
 

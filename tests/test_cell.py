@@ -67,8 +67,8 @@ def test_an_arm_that_produces_nothing_is_scored_as_the_student_that_it_has(tmp_p
     record, watch = run(task, tmp_path / "out", contest, NoParaphrases)
     noted = [note for note in watch.said if WORDLESS in note and "seed" in note]
     assert noted == [
-        f"auggpt, seed {seed}: {WORDLESS} (take a larger model): its student is of seed examples"
-        " and definitions alone"
+        f"auggpt, seed {seed}: {WORDLESS} (take a larger model): its student is trained on seed"
+        " examples and definitions alone"
         for seed in (1, 2)
     ]
     warned = [warning for warning in record["warnings"] if WORDLESS in warning]
@@ -154,9 +154,10 @@ def test_other_arms_are_as_without_sungen(tmp_path: Path) -> None:
     ("arms", "order"),
     [
         (("evokd", "zerogen", "sungen"), ("evokd", "zerogen", "sungen")),
-        (("sungen", "evokd", "zerogen"), ("zerogen", "sungen", "evokd")),
+        (("sungen", "evokd", "zerogen"), ("evokd", "zerogen", "sungen")),
         (("evokd", "sungen", "zerogen"), ("evokd", "zerogen", "sungen")),
-        (("sungen", "evokd"), ("sungen", "evokd")),
+        (("sungen", "evokd"), ("evokd", "sungen")),
+        (("seed-only", "eda", "static", "evokd"), ("static", "evokd", "seed-only", "eda")),
     ],
 )
 def test_what_is_heard_is_run_before(arms: tuple[str, ...], order: tuple[str, ...]) -> None:

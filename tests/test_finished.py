@@ -26,6 +26,7 @@ from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
 from evokd.records import Row
+from evokd.replies import READING, VERSION
 from evokd.report import write_report
 from evokd.rounds_told import weaknesses
 from evokd.run import export_run
@@ -85,7 +86,7 @@ def ended(labeller_sealed: Path, tmp_path: Path) -> Path:
     stages = come_to_export("multilabel", labeller_sealed, tmp_path)
     ledger = stages.ledger
     ledger.set_meta("data", stages.data.to_json())
-    ledger.set_meta("run", {"settings": stages.task.settings()})
+    ledger.set_meta("run", {"settings": stages.task.settings(), READING: VERSION})
     ledger.finish_stage("gate_texts", {"texts": 60})
     ledger.finish_stage("export", stages.export(stages.files.student))
     scores = stages.scores(stages.files.student)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evokd.errors import InputError
 from evokd.examples import Example
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.records import Prediction, Row
 
 
@@ -258,4 +258,14 @@ def test_a_clock_that_is_set_back_takes_nothing_away(tmp_path: Path) -> None:
     assert ledger.seconds() == 10
     clock.now -= 5000
     assert ledger.seconds() == 10
+    ledger.close()
+
+
+def test_a_ledger_that_is_only_read_tells_how_long_it_took(tmp_path: Path) -> None:
+    ticks = iter(range(0, 1000, 10))
+    ledger = Ledger(tmp_path / "run.db", clock=lambda: float(next(ticks)))
+    seconds = ledger.seconds()
+    ledger.set_meta("x", 1)
+    with reading(tmp_path / "run.db") as beside:
+        assert beside.seconds() == seconds > 0
     ledger.close()

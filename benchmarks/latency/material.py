@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.runfiles import RunFiles
 
 Item = TypeVar("Item")
 
@@ -38,18 +39,16 @@ def material_of_run(root: Path) -> Material:
     Raises:
         InputError: when there is no run, or one that has not come so far.
     """
-    from evokd.ledger import Ledger
+    from evokd.ledger import reading
     from evokd.replay import recorded_task
 
-    if not (root / "run.db").is_file():
+    files = RunFiles(root)
+    if not files.ledger.is_file():
         raise InputError(f"{root}: holds no run to take texts from", "give --texts FILE")
-    ledger = Ledger(root / "run.db", attempt=False)
-    try:
+    with reading(files.ledger) as ledger:
         gate = [row.example for row in ledger.rows(split="gate")]
         test = recorded_task(ledger)[1].test
         seconds = ledger.seconds()
-    finally:
-        ledger.close()
     if not gate:
         raise InputError(f"{root}: its run has no texts of the gate yet", "give --texts FILE")
     who = "the test file" if test else "the teacher"

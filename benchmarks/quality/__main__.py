@@ -37,6 +37,7 @@ from evokd.cell import in_order, run_cell
 from evokd.compare import Contest, cell_task, draw_seeds
 from evokd.examples import Example
 from evokd.ledger import reading
+from evokd.runfiles import RunFiles
 from evokd.task import load_data
 from evokd.watch import Silent
 
@@ -118,7 +119,7 @@ def groups(setting: Setting, test: list[Example], counts: list[list[int]]) -> di
 
 def labelled(run: Path) -> list[list[float]]:
     """Return [texts of the pool labelled so far, test score] of every round that was kept."""
-    with reading(run / "run.db") as ledger:
+    with reading(RunFiles(run).ledger) as ledger:
         results = ledger.results()
         sizes = [len((ledger.plan(n) or {}).get("pool", ())) for n in range(len(results))]
     return [

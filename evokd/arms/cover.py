@@ -15,7 +15,6 @@ from evokd.task import Task
 from evokd.teacher import Generate, grammar
 
 COVER_TEXTS = 5
-WRITING = 0.5  # of a budget, what the texts that a run begins with may take; the rest labels them
 
 
 def covered(view: View) -> Proposed:
@@ -26,15 +25,13 @@ def covered(view: View) -> Proposed:
     names only their type: of a NER task the teacher labels them after all.
     """
     blind = bool(view.plan.get("blind"))
-    # A start that could not be labelled would be none.
-    first = not blind and not view.plan.get("covered")
     labels = [label for label, _ in cover_requests(view)]
-    said = view.ask(
-        "cover",
-        lambda level: [request for _, request in cover_requests(view, level)],
-        "writing texts of every label",
-        share=WRITING if first else 1.0,
-    )
+    with view.writing(labelled=not blind or view.task.kind == "ner"):
+        said = view.ask(
+            "cover",
+            lambda level: [request for _, request in cover_requests(view, level)],
+            "writing texts of every label",
+        )
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for label, (key, _, reply) in zip(labels, said, strict=True):

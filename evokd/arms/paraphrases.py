@@ -17,8 +17,9 @@ def paraphrased(view: View) -> Proposed:
     Entities move in another wording: of a NER task the teacher labels the paraphrases.
     """
     asked = paraphrase_requests(view)  # a seed is said again as a whole, or not at all
-    said = view.ask("paraphrase", lambda _: asked, "saying the seeds in other ways")
     kind = view.task.kind
+    with view.writing(labelled=kind == "ner"):
+        said = view.ask("paraphrase", lambda _: asked, "saying the seeds in other ways")
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for (_, answer), (key, _, reply) in zip(view.plan.get("paraphrases", ()), said, strict=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from evokd.seeds import derive
 from evokd.task import Task
 from evokd.teacher import Generate, Message, Written
 
+FIRST = "round 0"
+WRITING = 0.5  # of a budget, what the texts that a run begins with may take; the rest labels them
+APART = 0.5  # what writing and labelling texts to hold out, apart from a round's own, may take
 SURPLUS = 2  # times the texts asked for may be written: more are welcome, endless lists are not
 
 
@@ -83,13 +87,21 @@ class View:
             grammar=grammar if teacher.structure else "",
         )
 
+    @contextmanager
+    def writing(self, *, labelled: bool) -> Iterator[None]:
+        """Leave of the budget what labels the texts that a run begins with, written inside.
+
+        Args:
+            labelled: whether they are to be labelled at all.
+        """
+        begins = labelled and self.scope.startswith(FIRST)
+        # Texts that are held out apart have had their half by then.
+        share = APART + WRITING * (1 - APART) if self.plan.get("dev") else WRITING
+        with self.calls.part_of_budget(share if begins else 1.0):
+            yield
+
     def ask(
-        self,
-        step: str,
-        requests: Callable[[int], Sequence[Generate]],
-        what: str,
-        *,
-        share: float = 1.0,
+        self, step: str, requests: Callable[[int], Sequence[Generate]], what: str
     ) -> list[Said]:
         """Ask for texts; returns what was asked in the end, and its reply.
 
@@ -97,12 +109,11 @@ class View:
             step: ends the scope of the calls, such as "write".
             requests: makes them at a level of `evokd.shorter`.
             what: what a watcher is told.
-            share: of the budget, what may be spent when the last of them is asked.
         """
         scope = f"{self.scope}/{step}"
 
         def put(_: Sequence[int], asked: Sequence[Generate]) -> list[Written]:
-            return self.calls.generate(scope, asked, self.progress(what, len(asked)), share=share)
+            return self.calls.generate(scope, asked, self.progress(what, len(asked)))
 
         asked, replies = shorter.ask(put, requests)
         return list(map(Said, self.calls.keys(scope, asked), asked, replies))

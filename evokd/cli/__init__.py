@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import sys
 from typing import Annotated, NoReturn
 
@@ -67,6 +68,8 @@ def main() -> None:
             raise
         where = error.filename or "a file was not written whole"
         _refuse(f"{where}: {error.strerror}", "give another path, or make room for it")
+    except sqlite3.OperationalError as error:
+        _refuse(f"the run's database: {error}", "make room on the disk; the same command goes on")
 
 
 def _refuse(message: str, hint: str | None) -> NoReturn:

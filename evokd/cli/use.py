@@ -98,16 +98,26 @@ def export(
         Path | None, typer.Option("--out", "-o", help="Export a copy there; else in place.")
     ] = None,
     target: Annotated[
-        Literal["auto", "vnni", "avx512", "avx2", "arm64"],
-        typer.Option("--target", help="The processor that INT8 is made for; auto: this machine's."),
-    ] = "auto",
+        Literal["auto", "vnni", "avx512", "avx2", "arm64"] | None,
+        typer.Option(
+            "--target",
+            help="The processor that INT8 is made for; auto: this machine's. By default the run's.",
+        ),
+    ] = None,
     half: Annotated[
-        bool, typer.Option("--fp16", help="Also write a half-precision file, for GPUs.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--fp16/--no-fp16",
+            help="Also write a half-precision file, for GPUs. By default as the run did.",
+        ),
+    ] = None,
     exporter: Annotated[
-        Literal["auto", "optimum", "torch"],
-        typer.Option("--exporter", help="What writes ONNX; auto: optimum if installed."),
-    ] = "auto",
+        Literal["auto", "optimum", "torch"] | None,
+        typer.Option(
+            "--exporter",
+            help="What writes ONNX; auto: optimum if installed. By default as in the run.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Ship INT8 even if the gate refuses it; the card says.")
     ] = False,
@@ -121,7 +131,8 @@ def export(
     from evokd.cli.live import show_export
     from evokd.run import export_run
 
-    changes = {"target": target, "half": half, "exporter": exporter}
+    given = {"target": target, "half": half, "exporter": exporter}
+    changes = {name: value for name, value in given.items() if value is not None}
     show_export(export_run(run, out, changes=changes, force=force))
 
 
