@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,11 @@ def names_in(answer: str, kind: KindName) -> tuple[str, ...]:
     if kind == "multilabel":
         return read_labels(answer)
     return tuple(sorted({span.label for span in read_spans(answer)}))
+
+
+def items_in(answer: str, kind: KindName) -> Sequence[str | Span]:
+    """Return what an answer says, item by item: its labels, or of entities every span."""
+    return read_spans(answer) if kind == "ner" else names_in(answer, kind)
 
 
 def marked(text: str, spans: Iterable[Span]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evokd.answers import names_in, read_spans
+from evokd.answers import items_in
 from evokd.examples import Example
 from evokd.kinds import kind_of
 from evokd.paired import counts, ratio
@@ -21,8 +21,8 @@ def scored(stages: Stages) -> dict[str, Any]:
     kind = kind_of(stages.task)
     said = kind.predictions(student.predict([example.text for example in gold]))
     counted = counts(
-        [_facts(stages.task, example.label) for example in gold],
-        [_facts(stages.task, one.predicted) for one in said],
+        [items_in(example.label, stages.task.kind) for example in gold],
+        [items_in(one.predicted, stages.task.kind) for one in said],
     )
     measure = measure_of(stages.task)
     results = stages.ledger.results()
@@ -57,8 +57,3 @@ def gold_texts(data: TaskData) -> tuple[str, Sequence[Example]]:
 def measure_of(task: Task) -> str:
     """Return which of `Scores` is compared."""
     return "accuracy" if task.kind == "classification" else "micro_f1"
-
-
-def _facts(task: Task, answer: str) -> Sequence[Any]:
-    """Return what an answer says: its labels, or of entities every span with its type."""
-    return read_spans(answer) if task.kind == "ner" else names_in(answer, task.kind)

@@ -24,7 +24,7 @@ WITHOUT = "static"
 differs than feedback."""
 UNEQUAL = 0.1  # share by which tokens may differ before the page says so
 ROUNDED = 1e-5  # what `averaged` may round off
-ALONE = "; with one run an arm it knows nothing of the chance between runs"
+ALONE = "; with one run per arm, chance between runs is not included"
 MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1"}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import unicodedata
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from evokd.errors import InputError, MissingExtra
@@ -23,28 +22,6 @@ except ImportError as exc:
 NEAR = 0.8  # 3-gram Jaccard similarity from which two texts count as the same
 BANDS, ROWS = 21, 3  # a pair at NEAR shares a band with probability 1 - (1 - 0.8**3)**21 > 1 - 1e-6
 GOLD = ("test", "dev")  # sources that a training text must never touch, the worse leak first
-
-
-@dataclass(frozen=True, slots=True)
-class Curated:
-    """What became of a batch of texts.
-
-    Attributes:
-        reasons: for every text, why it was dropped: "empty", "duplicate", "near-duplicate",
-            "leak: dev" or "leak: test"; "" when it was kept.
-    """
-
-    reasons: tuple[str, ...]
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """The positions of the texts that were kept."""
-        return tuple(i for i, reason in enumerate(self.reasons) if not reason)
-
-    @property
-    def dropped(self) -> dict[int, str]:
-        """Position -> reason of the texts that were dropped."""
-        return {i: reason for i, reason in enumerate(self.reasons) if reason}
 
 
 class Known:
@@ -103,8 +80,9 @@ def check_apart(data: TaskData) -> None:
             )
 
 
-def curate(texts: Sequence[str], known: Known) -> Curated:
-    """Say of every text why it cannot be kept, or "".
+def curate(texts: Sequence[str], known: Known) -> list[str]:
+    """Say of every text why it cannot be kept: "empty", "duplicate", "near-duplicate", "leak: dev"
+    or "leak: test"; "" when it can.
 
     `known` is not changed: add the texts that are really kept. Within the batch the first of
     several equal or nearly equal texts is kept.
@@ -116,7 +94,7 @@ def curate(texts: Sequence[str], known: Known) -> Curated:
         reasons.append(reason)
         if not reason:
             batch.add(text, "batch")
-    return Curated(tuple(reasons))
+    return reasons
 
 
 def _reason(text: str, indexes: Sequence[Known]) -> str:

@@ -70,7 +70,7 @@ def gather(
         like: labelled texts of which the likest may be shown where others are labelled.
         counts: counts by reason what is left out of answers that are otherwise kept.
     """
-    found = curate([p.text for p in proposed], known).reasons
+    found = curate([p.text for p in proposed], known)
     pairs = [(p, _excused(p, reason)) for p, reason in zip(proposed, found, strict=True)]
     unlabelled = [p for p, reason in pairs if not reason and p.label is None]
     asked = [p.text for p in unlabelled]

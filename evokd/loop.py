@@ -114,12 +114,14 @@ class Loop:
             self._check_teacher()
             self._ask_attributes()
         parts, dev = arm_of(self.task, number).parts, self._dev_texts(number)
+        apart = "cover" not in parts
         planner = Planner(
             self.task, self.data, self.ledger, number, self.known,
             lambda texts: self.kind.predictions(self.students.latest().predict(texts)),
             lambda texts: self.learner.embed(texts),
+            held_out=0 if apart else dev,
         )  # fmt: skip
-        plan = planner.plan(parts, dev=dev, apart="cover" not in parts)
+        plan = planner.plan(parts, dev=dev if apart else 0)
         with self.ledger.transaction():
             self.ledger.set_plan(number, plan)
             for view in (self._view(number, plan), self._dev_view(plan)):

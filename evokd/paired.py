@@ -25,8 +25,8 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 METHOD = (
     f"percentile bootstrap, {LEVEL:.0%}, {RESAMPLES} resamples: of the texts that are scored, plus"
-    " of the seeds, over both of which the arms are paired (what n seeds do is taken"
-    " sqrt(n/(n-1)) * t(n-1)/normal times, for n seeds are few)"
+    " of the seeds, over both of which the arms are paired (the seeds' part is widened by"
+    " sqrt(n/(n-1)) * t(n-1)/normal, as n is small)"
 )
 CHUNK = 4_000_000  # counts in memory at once
 Counts = NDArray[np.float64]

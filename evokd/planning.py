@@ -47,6 +47,7 @@ class Planner:
 
     Attributes:
         known: texts that the run has already.
+        held_out: texts a label that are held out of the round's own.
         predict: what the student of the round before says of texts.
         embed: vectors of texts, [texts, hidden].
     """
@@ -58,25 +59,22 @@ class Planner:
     known: Container[str]
     predict: Predict
     embed: Embed
+    held_out: int = 0
 
-    def plan(self, parts: Sequence[str], *, dev: int = 0, apart: bool = False) -> dict[str, Any]:
+    def plan(self, parts: Sequence[str], *, dev: int = 0) -> dict[str, Any]:
         """Plan a round of these parts; see `evokd.arms.PARTS`.
 
         Args:
-            dev: texts a label to hold out.
-            apart: have them written apart, because the round's own texts are not for it.
+            dev: texts a label to have written apart, because the round's own are not held out.
         """
         made: dict[str, Any] = {"groups": [], "cover": {}, "pool": []}
         made["examples"] = _examples(self)
-        if apart and dev:
+        if dev:
             made["dev"] = dict.fromkeys(self.task.names, -(-dev // COVER_REPLY))
-        elif self.number == 0:
-            made["held out"] = dev
         if styles := (self.ledger.stage("attributes") or {}).get("styles"):
             made["styles"] = styles
         for part in parts:
             made |= PLANNERS[part](self, made)
-        made.pop("held out", None)
         if made["cover"]:
             made["covered"] = dict(_covered(self, made))
         return made
@@ -164,7 +162,7 @@ def _even_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
     """No feedback at all: what the student can decides nothing."""
     task, loop = planner.task, planner.task.loop
     if planner.number == 0:
-        count = -(-(loop.cover + made.get("held out", 0)) // COVER_REPLY)
+        count = -(-(loop.cover + planner.held_out) // COVER_REPLY)
         return {"cover": dict.fromkeys(task.names, count)}
     return {"cover": _shares(planner, planner.conversations, dict.fromkeys(task.names, 1.0))}
 

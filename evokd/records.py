@@ -19,7 +19,7 @@ class Row:
         example: its label is "" when the text was dropped before it was labelled.
         split: what it serves; None when it was dropped.
         reason: why it was dropped; None when it was kept.
-        call: key of the call that wrote it; None for a text of the user's pool.
+        call: key of the call that wrote it; None where no call did.
         source: what the call was after, such as "group 2" or a label's name.
     """
 

@@ -147,7 +147,9 @@ class LoopSettings(Group):
         " is without it",
     )
     anchor: int = Field(
-        3, ge=1, description="copies of seeds and definitions in trainings (sequential: the first)"
+        3,
+        ge=1,
+        description="how often each training holds seeds and definitions (sequential: the first)",
     )
     arm: ArmName = Field("evokd", description="how the tokens are spent: the method or a control")
     training: Literal["cumulative", "sequential"] = Field(
@@ -235,7 +237,7 @@ class MethodSettings(PaperSettings):
         0,
         ge=0,
         le=16,
-        description="like labelled texts shown where a text is labelled (LLMaAA); not for"
+        description="similar labelled texts shown where a text is labelled (LLMaAA); not for"
         " multilabel",
     )
     attributes: bool = Field(

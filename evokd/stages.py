@@ -170,8 +170,8 @@ class Stages:
         count = write_gate_texts(self.task, self.data, self.ledger, self.calls, known, self.watch)
         if count < self.task.export.gate_texts:
             self.watch.note(
-                f"{count} texts for the gate in place of {self.task.export.gate_texts}: too few of"
-                " what the teacher writes can be kept"
+                f"only {count} of {self.task.export.gate_texts} texts for the gate: too few of the"
+                " teacher's texts could be kept"
             )
         return {"texts": count}
 

@@ -99,31 +99,33 @@ class Task(Group):
         return self
 
     @model_validator(mode="after")
-    def _does_something(self) -> Task:
-        """Layers and words are dropped where texts are sorted, and texts rejected of one label.
-
-        A reply that labels its texts has room for one label each.
-        A yes or no has no like answers, and entities have none that repeat; training in sequence
-        ends without a final training, and no other training has reviews.
-        Feedback that asks for no texts is none.
-        """
-        if self.kind != "classification" and not self.method.separation:
-            raise ValueError(f"method.separation: false does not fit kind: {self.kind}")
-        if self.kind == "ner" and (self.student.layers or self.student.words):
-            raise ValueError("student.layers and student.words do not fit kind: ner")
-        if self.kind != "classification" and self.export.unanswered:
-            raise ValueError(f"export.unanswered does not fit kind: {self.kind}")
-        if self.kind == "multilabel" and self.method.demonstrations:
-            raise ValueError("method.demonstrations does not fit kind: multilabel")
-        if self.method.noise != "none" and self.loop.training == "sequential":
-            raise ValueError("method.noise does not fit loop.training: sequential")
-        for name in ("review", "review_texts") if self.loop.training != "sequential" else ():
-            if getattr(self.method, name) != MethodSettings.model_fields[name].default:
-                raise ValueError(f"method.{name} does not fit loop.training: {self.loop.training}")
-        if self.kind == "ner" and self.loop.arm == "sungen":
-            raise ValueError("loop.arm: sungen weighs labels, and does not fit kind: ner")
-        if self.loop.arm in FEEDBACK and not self.loop.hard + self.loop.easy:
-            raise ValueError(f"loop.hard and loop.easy: 0 does not fit loop.arm: {self.loop.arm}")
+    def _settings_fit(self) -> Task:
+        """Refuse settings that the task's kind, arm or training would ignore or cannot serve."""
+        kind, arm, training, method = self.kind, self.loop.arm, self.loop.training, self.method
+        alone, reviews = training != "sequential", MethodSettings.model_fields
+        misfits = {
+            f"method.separation: false does not fit kind: {kind}": kind != "classification"
+            and not method.separation,
+            f"student.layers and student.words do not fit kind: {kind}": kind == "ner"
+            and (self.student.layers or self.student.words),
+            f"export.unanswered does not fit kind: {kind}": kind != "classification"
+            and self.export.unanswered,
+            f"method.demonstrations does not fit kind: {kind}": kind == "multilabel"
+            and method.demonstrations,
+            f"method.noise does not fit loop.training: {training}": method.noise != "none"
+            and training == "sequential",
+            f"method.review does not fit loop.training: {training}": alone
+            and method.review != reviews["review"].default,
+            f"method.review_texts does not fit loop.training: {training}": alone
+            and method.review_texts != reviews["review_texts"].default,
+            f"loop.arm: sungen weighs labels, and does not fit kind: {kind}": kind == "ner"
+            and arm == "sungen",
+            f"loop.hard and loop.easy: 0 does not fit loop.arm: {arm}": arm in FEEDBACK
+            and not self.loop.hard + self.loop.easy,
+        }
+        for says, misfit in misfits.items():
+            if misfit:
+                raise ValueError(says)
         return self
 
     @property

@@ -8,7 +8,6 @@ instruction; the last rungs leave the layers that rounding hurts most in full pr
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evokd.cpus import cpu_flags
 from evokd.errors import MissingExtra
 from export.quiet import quiet
 
 Isa = Literal["vnni", "avx512", "avx2", "arm64", "unknown"]
 Target = Literal["auto", "vnni", "avx512", "avx2", "arm64"]
 OPERATORS = ("MatMul", "Gemm", "Gather")
-CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,11 @@ LADDER = (
 """From the fastest file to the most careful one."""
 
 
-def isa(cpuinfo: Path = CPUINFO) -> Isa:
+def isa() -> Isa:
     """Return the best instruction set that this machine has for INT8."""
     if platform.machine().lower() in {"arm64", "aarch64"}:
         return "arm64"
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "unknown"
-    line = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    flags = set(line.group(1).split()) if line else set()
+    flags = cpu_flags()
     if flags & {"avx512_vnni", "avx_vnni"}:
         return "vnni"
     if "avx512f" in flags:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from evokd.answers import KindName, Span, names_in, read_spans
+from evokd.answers import KindName, Span, items_in
 from evokd.errors import EvokdError, InputError
 from export.card import write_card
 from export.gate import PARITY, GateReport, Given, Item, Version, compare, parity
@@ -141,7 +141,7 @@ def export_student(
     if options.half:
         write_half(files.onnx, files.half)
     target = isa() if options.target == "auto" else options.target
-    gold = [_items(answer, meta.kind) for answer in answers]
+    gold = [items_in(answer, meta.kind) for answer in answers]
     rungs = ladder(target) if options.rungs is None else options.rungs
     tried = climb(files, rungs, meta, texts=texts, gold=gold, torch=torch_probabilities, fp32=fp32)
     forced = options.force and bool(tried) and not tried[-1].gate.passed
@@ -273,10 +273,6 @@ def version_of(
 
 def _items_of(said: Said) -> list[Item]:
     return [one if isinstance(one, str) else Span(*one) for one in said.given]
-
-
-def _items(answer: str, kind: KindName) -> Sequence[Item]:
-    return read_spans(answer) if kind == "ner" else names_in(answer, kind)
 
 
 def report_on(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_a_path_that_the_system_refuses_is_a_user_error(home: Path, evokd_: Evok
 def test_a_full_disk_is_a_user_error(home: Path, evokd_: Evokd) -> None:
     assert evokd_("init", "my")[0] == 0
     is_refused(evokd_("doctor", "--json", "/dev/full"), "No space left on device")
+
+
+def test_a_database_that_finds_no_room_is_a_user_error(
+    monkeypatch: pytest.MonkeyPatch, home: Path, evokd_: Evokd
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("evokd.task.load_task", full)
+    is_refused(evokd_("run", "task.yaml"), "disk is full")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

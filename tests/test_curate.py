@@ -41,15 +41,15 @@ def variants(seed: int, count: int) -> list[str]:
 @given(st.lists(anything, max_size=12), st.lists(anything, max_size=6))
 def test_neither_invents_nor_loses(texts: list[str], old: list[str]) -> None:
     curated = curate(texts, known(*((text, "train") for text in old)))
-    assert sorted([*curated.kept, *curated.dropped]) == list(range(len(texts)))
-    assert set(curated.dropped.values()) <= {"empty", "duplicate", "near-duplicate"}
+    assert len(curated) == len(texts)
+    assert {*curated} <= {"", "empty", "duplicate", "near-duplicate"}
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(anything, max_size=12), st.lists(anything, max_size=6))
 def test_never_misses_an_exact_duplicate(texts: list[str], old: list[str]) -> None:
     curated = curate(texts, known(*((text, "train") for text in old)))
-    kept = [normalise(texts[i]) for i in curated.kept]
+    kept = [normalise(text) for text, why in zip(texts, curated, strict=True) if not why]
     assert len(set(kept)) == len(kept)
     assert not set(kept) & {normalise(text) for text in old}
 
@@ -77,13 +77,13 @@ def test_every_kept_pair_is_below_the_threshold_and_every_drop_is_above_it(seed:
     texts = variants(seed, 240)
     curated = curate(texts, Known())
     grams = [trigrams(text) for text in texts]
-    kept = curated.kept
+    kept = [i for i, why in enumerate(curated) if not why]
     assert all(
         jaccard(grams[one], grams[other]) < NEAR
         for place, one in enumerate(kept)
         for other in kept[:place]
     )
-    for dropped in curated.dropped:
+    for dropped in (i for i, why in enumerate(curated) if why):
         earlier = [i for i in kept if i < dropped]
         assert max(jaccard(grams[dropped], grams[i]) for i in earlier) >= NEAR
 
@@ -105,7 +105,7 @@ def test_reasons() -> None:
         "add this song to my list.",
         "add this song to my lists",
     ]
-    assert curate(texts, index).reasons == (
+    assert curate(texts, index) == [
         "duplicate",
         "near-duplicate",
         "leak: dev",
@@ -115,13 +115,13 @@ def test_reasons() -> None:
         "",
         "duplicate",
         "near-duplicate",
-    )
+    ]
 
 
 def test_a_leak_is_named_before_a_duplicate() -> None:
     text = "play some jazz in the kitchen"
     index = known((text, "train"), (text, "dev"), (f"{text}s", "test"))
-    assert curate([text], index).reasons == ("leak: test",)
+    assert curate([text], index) == ["leak: test"]
     assert index.match(text) == "test"
 
 
@@ -140,9 +140,9 @@ def test_curate_leaves_the_index_as_it_was() -> None:
 
 def test_texts_in_any_script_count_as_texts() -> None:
     texts = ["早上好", "שלום", "नमस्ते", "👍", "😡😡😡", "42", "10/10"]
-    assert curate(texts, Known()).kept == tuple(range(len(texts)))
+    assert curate(texts, Known()) == [""] * len(texts)
     marks = ["", " ", "?!…", "。「」", "- – —", "===", "$$$", "\u0301"]
-    assert set(curate(marks, Known()).reasons) == {"empty"}
+    assert set(curate(marks, Known())) == {"empty"}
 
 
 @pytest.mark.parametrize(
@@ -160,17 +160,17 @@ def test_texts_in_any_script_count_as_texts() -> None:
     ],
 )
 def test_one_vowel_or_sign_makes_another_text(text: str, other: str) -> None:
-    assert curate([text, other, f"{text}!", other.upper()], known((other, "test"))).reasons == (
+    assert curate([text, other, f"{text}!", other.upper()], known((other, "test"))) == [
         "",
         "leak: test",
         "duplicate",
         "leak: test",
-    )
+    ]
 
 
 @given(sentences, st.sampled_from("👍👎+#"), st.sampled_from("👍👎+#"))
 def test_texts_with_other_signs_are_not_near(text: str, one: str, other: str) -> None:
-    (reason,) = curate([f"{text} {one}"], known((f"{text} {other}", "seed"))).reasons
+    (reason,) = curate([f"{text} {one}"], known((f"{text} {other}", "seed")))
     assert reason == ("duplicate" if one == other else "")
 
 

@@ -18,10 +18,10 @@ from tiny_student import (
 )
 
 from evokd.errors import EvokdError, InputError, IntegrityError
-from export import add_scores, export_student
 from export.card import card
 from export.gate import GateReport, Version
 from export.quantize import PLAIN, isa, ladder
+from export.student import add_scores, export_student
 from serving import layout
 from serving.layout import StudentFiles, read_manifest, verify
 from serving.predictor import open_predictor

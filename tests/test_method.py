@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 from fake_kinds import KIND_NAMES, AnyLearner, AnyTeacher, make_kind_task
-from fake_run import grow, make_task, tables
-from fakes import LABELS, Stopped
+from fake_run import Notes, grow, make_task, tables
+from fakes import LABELS, ScriptedTeacher, Stopped
 from test_arms_run import TWO, Grown, grown
 
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.kinds import kind_of
-from evokd.ledger import Ledger
+from evokd.ledger import Ledger, reading
 from evokd.lessons import new_alone
 from evokd.noise import NOISY
+from evokd.prior import STAGE
 from evokd.prompts import VERDICTS
 from evokd.records import Row
 from evokd.replay import replay
@@ -48,6 +49,23 @@ def test_without_right_answers_no_group_has_any(tmp_path: Path) -> None:
     assert RIGHT in usual.shown()
     assert RIGHT not in bare.shown()
     assert any(plan["groups"] for plan in bare.plans)
+
+
+@pytest.mark.parametrize("init", ["cover", "none", "paraphrase"])
+def test_the_prior_is_told_by_whatever_round_first_writes_texts_of_labels(
+    init: str, tmp_path: Path
+) -> None:
+    task = make_task(tmp_path / "task", dev=3, method={"init": init}, loop={"rounds": 3})
+    grow(task, tmp_path / "run", ScriptedTeacher())
+    with reading(tmp_path / "run" / "run.db") as ledger:
+        assert ledger.stage(STAGE)["priors"]
+
+
+def test_a_pool_that_is_labelled_without_a_prior_is_told_so(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", dev=3, pool=20, loop={"arm": "pool", "rounds": 2})
+    notes = Notes()
+    grow(task, tmp_path / "run", ScriptedTeacher(), watch=notes)
+    assert len([note for note in notes.said if "method.calibrate" in note]) == 1
 
 
 def test_no_easy_texts_are_asked_for(tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ def task(tmp_path: Path) -> Task:
 
 def test_the_cover_holds_the_texts_of_the_dev_set_too(task: Task, ledger: Ledger) -> None:
     data = load_data(task)
-    planner = Planner(task, data, ledger, 0, (), even, embed)
-    bare, more = (planner.plan(("cover",), dev=n)["cover"] for n in (0, 16))
+    bare, more = (
+        Planner(task, data, ledger, 0, (), even, embed, held_out=n).plan(("cover",))["cover"]
+        for n in (0, 16)
+    )
     assert set(bare) == set(task.names)
     assert all(more[name] == bare[name] + 4 for name in task.names)
 
@@ -105,9 +107,7 @@ def test_one_mistake_is_enough_to_ask_about(tmp_path: Path, ledger: Ledger) -> N
 
 def test_styles_go_on_behind_the_texts_that_are_held_out(task: Task, ledger: Ledger) -> None:
     data = load_data(task)
-    first = Planner(task, data, ledger, 0, (), even, embed).plan(
-        ("blind cover",), dev=16, apart=True
-    )
+    first = Planner(task, data, ledger, 0, (), even, embed).plan(("blind cover",), dev=16)
     assert first["covered"] == first["dev"] == dict.fromkeys(task.names, 4)
     ledger.set_plan(0, first)
     later = Planner(task, data, ledger, 1, (), even, embed).plan(("blind cover",))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_a_write_that_fails_leaves_the_old_file(
         write_whole(file, "new")
     assert file.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        write_whole(pipe, "text")
+        assert read.result() == "text"
+    assert pipe.is_fifo()
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:

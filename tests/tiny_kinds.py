@@ -13,8 +13,8 @@ from evokd.answers import KindName, Span, write_labels, write_spans
 from evokd.examples import Example
 from evokd.finished import probabilities_of
 from evokd.settings import StudentSettings
-from export import ExportOptions, ExportReport, StudentMeta, export_student
 from export.quantize import Rung
+from export.student import ExportOptions, ExportReport, StudentMeta, export_student
 
 TYPES = {"music": "what is to be heard", "sky": "how the weather is"}
 OF_TYPE = {"music": WORDS["play_music"], "sky": WORDS["get_weather"]}

@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from export import ExportOptions, ExportReport, StudentMeta, export_student
 from export.quantize import Rung
+from export.student import ExportOptions, ExportReport, StudentMeta, export_student
 
 LABELS = {
     "play_music": "asks to hear something",

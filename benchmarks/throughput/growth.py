@@ -17,6 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from evokd.settings import TeacherSettings
 from evokd.teacher import Generate, Message, Teacher, Written, open_teacher
 
@@ -68,10 +70,10 @@ def _write(teacher: Teacher, count: int) -> tuple[int, int]:
         nonlocal early
         seen.append(index)
         if len(seen) == count // 10:
-            early = _resident()
+            early = psutil.Process().memory_info().rss
 
     replies = teacher.generate(_requests(count), note)
-    late = _resident()
+    late = psutil.Process().memory_info().rss
     assert len(replies) == len(seen) == count
     return early, late
 
@@ -82,13 +84,6 @@ def _requests(count: int) -> list[Generate]:
         Generate((Message("user", f"{words * 4}\nNumber {i}"),), seed=i, max_tokens=TOKENS)
         for i in range(count)
     ]
-
-
-def _resident() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the system does not tell how much memory a process uses")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -157,7 +157,7 @@ def _quality(replies: Sequence[Written]) -> dict[str, float]:
         "replies": len(replies),
         "parseable": sum(p.reject is None for p in parsed) / len(replies),
         "texts_a_reply": len(texts) / len(replies),
-        "duplicates": len(curate(texts, Known()).dropped) / max(1, len(texts)),
+        "duplicates": sum(map(bool, curate(texts, Known()))) / max(1, len(texts)),
     }
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evokd.cli.options import write_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -36,7 +38,6 @@ def doctor(
     Each finding is good, a warning (it costs speed, or a part is unused) or wrong, with what to do
     about it. Ends with exit code 1 when something is wrong.
     """
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -56,7 +57,7 @@ def doctor(
     if json_file is not None:
         rows = [asdict(finding) for finding in findings]
         record = {"evokd": __version__, "teacher": teacher, "state": state, "findings": rows}
-        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, record)
     raise typer.Exit(state == "wrong")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evokd.cli.verbose import Verbose
+from evokd.cli.options import Set, Verbose, resumable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,20 +21,18 @@ def compare(
     arms: Annotated[
         str, typer.Option("--arms", help="Names with commas; the first against each other one.")
     ] = "evokd,static",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs an arm.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per arm.")] = 5,
     tokens: Annotated[
         int | None, typer.Option("--budget-tokens", min=1, help="Tokens that each run may spend.")
     ] = None,
     shots: Annotated[
         int | None,
-        typer.Option("--shots", min=1, help="Seed examples a label, drawn by each run's seed."),
+        typer.Option("--shots", min=1, help="Seed examples per label, drawn by each run's seed."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the runs, else runs/compare-NAME.")
     ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a setting of the task; repeatable.")
-    ] = None,
+    change: Set = None,
     verbose: Verbose = False,
 ) -> None:
     """Run a task by several arms and seeds at the same budget, and say whether feedback paid.
@@ -61,13 +59,9 @@ def compare(
     folder = out or Path("runs") / f"compare-{loaded.name}"
     check_folder(folder)
     names = tuple(name.strip() for name in arms.split(",") if name.strip())
-    try:
-        with Live() as watch:
-            contest = Contest(names, seeds=seeds, tokens=tokens, shots=shots)
-            record = run_all(loaded, contest, folder, watch=watch)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
+    with resumable(), Live() as watch:
+        contest = Contest(names, seeds=seeds, tokens=tokens, shots=shots)
+        record = run_all(loaded, contest, folder, watch=watch)
     _show(record, folder)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from evokd.answers import KindName
-from evokd.cli.verbose import Verbose
+from evokd.cli.options import Set, Verbose, resumable
 from evokd.demo import TEACHERS
 
 Out = Annotated[
@@ -22,11 +22,6 @@ Out = Annotated[
     ),
 ]
 STRANGER = "the built-in teacher knows voice assistant requests only: see teacher.model"
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Replace a setting of the task, such as loop.rounds=3; repeatable."),
-]
 
 Form = Literal["jsonl", "conll", "hf"]
 FileForm = Annotated[
@@ -90,17 +85,13 @@ def _run(task: Any, out: Path) -> None:
     from evokd.cli.live import Live, show_summary
     from evokd.run import run_task
 
-    try:
-        with Live() as watch:
-            watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
-            if task.undefined:
-                watch.note(f"no definition, so known by name alone: {', '.join(task.undefined)}")
-            if task.teacher.model in TEACHERS and not _built_in(task.data.seed):
-                watch.note(STRANGER)
-            summary = run_task(task, out, watch=watch)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
+    with resumable(), Live() as watch:
+        watch.note(f"task {task.name}: {len(task.labels)} labels, {task.domain}")
+        if task.undefined:
+            watch.note(f"no definition, so known by name alone: {', '.join(task.undefined)}")
+        if task.teacher.model in TEACHERS and not _built_in(task.data.seed):
+            watch.note(STRANGER)
+        summary = run_task(task, out, watch=watch)
     show_summary(summary, out)
 
 

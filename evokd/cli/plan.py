@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evokd.cli.verbose import Verbose
+from evokd.cli.options import Set, Verbose, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,10 +26,7 @@ def plan(
         Path | None,
         typer.Option("--out", "-o", help="Keep the pilot there; a second look asks nothing again."),
     ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Replace a setting, such as loop.rounds=3; repeatable."),
-    ] = None,
+    change: Set = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to a file, for programs.")
     ] = None,
@@ -123,7 +120,6 @@ def _figures(cost: Cost, kept: int) -> tuple[str, ...]:
 
 
 def _write(path: Path, measured: Measured, forecast: Forecast, findings: Sequence[Finding]) -> None:
-    import json
     from dataclasses import asdict
 
     from evokd import __version__
@@ -135,7 +131,7 @@ def _write(path: Path, measured: Measured, forecast: Forecast, findings: Sequenc
         "findings": [asdict(finding) for finding in findings],
         "forecast": asdict(forecast) | {"total": asdict(forecast.total)},
     }
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, record)
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from evokd.cli.verbose import Verbose
+from evokd.cli.options import Verbose, write_json
 
 Student = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="A student folder, such as runs/demo/student.")
@@ -167,7 +167,6 @@ def bench(
     One text after another, all at once, and as requests at random times; beside each row its
     accuracy, size, memory and start, and after how many requests the student has repaid its run.
     """
-    import json
 
     from rich.console import Console
 
@@ -183,7 +182,7 @@ def bench(
         record = bench_student(student, teacher=teacher, quick=quick, watch=watch, **how)
     show(record, console)
     if json_file is not None:
-        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, record)
 
 
 def serve(
@@ -191,7 +190,8 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to bind to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on.")] = 3000,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes; else one a usable core.")
+        int | None,
+        typer.Option("--workers", min=1, help="Processes; by default one per usable core."),
     ] = None,
     without_key: Annotated[
         bool, typer.Option("--without-key", help="Let strangers ask without EVOKD_API_KEY.")

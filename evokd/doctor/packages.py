@@ -50,6 +50,7 @@ PARTS = (
             Package("pyyaml", "yaml", "task files"),
             Package("numpy", "numpy", "arrays"),
             Package("jinja2", "jinja2", "chat templates and reports"),
+            Package("psutil", "psutil", "memory"),
         ),
     ),
     Part(

@@ -159,13 +159,13 @@ def writing_figures(teacher: Teacher, drawn: Sequence[Drawn], taught: set[str]) 
     seconds = time.monotonic() - began
     parsed = [parse_list(reply) for reply in replies]
     texts = [text for p in parsed for _, text in p.texts]
-    dropped = curate(texts, Known()).dropped
+    dropped = sum(map(bool, curate(texts, Known())))
     pairs = feedback_pairs(teacher, drawn)
     return {
         "parseable_cover": sum(p.reject is None for p in parsed) / len(parsed),
         "parseable_hard_easy": pairs,
         "written_texts": len(texts),
-        "duplicates": len(dropped) / max(1, len(texts)),
+        "duplicates": dropped / max(1, len(texts)),
         "verbatim_repeats": sum(plain(t) in taught for t in texts) / max(1, len(texts)),
         "tokens_per_second": sum(r.tokens_out for r in replies) / seconds,
     }

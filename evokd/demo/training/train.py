@@ -187,7 +187,7 @@ def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
 def hidden_and_mask(
     forward: nn.Module, batch: Batch, device: str
 ) -> tuple[torch.Tensor, torch.Tensor, Batch]:
-    """Return the hidden states of the learned positions, and where they are."""
+    """Return the hidden states of the learned positions, where they are, and the moved batch."""
     moved = Batch(*(getattr(batch, f).to(device) for f in Batch.__dataclass_fields__))
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
         hidden = forward(moved.tokens, moved.positions, moved.mask)
