@@ -26,6 +26,7 @@ from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
 from evokd.rounds_told import fate
+from evokd.selection import learnt
 from evokd.shorter import LEVELS, clipped
 from evokd.teacher import Scored, Written
 from evokd.trust import was_labelled
@@ -33,6 +34,7 @@ from evokd.wording import quote
 
 PREFIX = 4  # digits that an id may be shortened to
 UNUSED = "unlabelled, not used"
+LEFT_OUT = "kept, but the student that was chosen was not trained on it"
 
 
 def matches(ledger: Ledger, sought: str) -> list[Told]:
@@ -65,7 +67,7 @@ def why(ledger: Ledger, text: str) -> Lineage:
     """
     record = Record(ledger)
     told, row = record.told(text), record.row(text)
-    also = tuple(_told(other) for other in record.by_text.get(text, ()) if other is not row)
+    also = tuple(record.one(other) for other in record.by_text.get(text, ()) if other is not row)
     if row is None:
         return Lineage(told, {}, also=also)
     call, shown = record.call(row), record.shown(row)
@@ -117,7 +119,21 @@ class Record:
     def told(self, text: str) -> Told:
         """Return a text in one line; KeyError when the run does not have it."""
         row = self.row(text)
-        return _told(row) if row else self.own[text]
+        return self.one(row) if row else self.own[text]
+
+    def one(self, row: Row) -> Told:
+        """Return what the run made of a text in one line."""
+        e = row.example
+        now = fate(row) if (row.round, e.text) not in self._left_out else LEFT_OUT
+        return Told(e.id, e.text, e.label, now, row.round, e.origin, row.source or "")
+
+    @cached_property
+    def _left_out(self) -> set[tuple[int, str]]:
+        """The kept texts that the student which was chosen in the end had not been trained on."""
+        kept, taught = self.ledger.rows(split="train"), learnt(self.ledger)
+        return {(r.round, r.example.text) for r in kept} - {
+            (r.round, r.example.text) for r in taught
+        }
 
     def row(self, text: str) -> Row | None:
         """Return what the run made of a text; None of the user's own, though it came up again."""
@@ -269,11 +285,6 @@ def _weakness(call: Call | None) -> tuple[str, ...]:
 def _kept_first(row: Row) -> tuple[bool, bool]:
     # The same text may come again and be dropped; the one that was kept is meant.
     return row.split is None, not row.example.label
-
-
-def _told(row: Row) -> Told:
-    e = row.example
-    return Told(e.id, e.text, e.label, fate(row), row.round, e.origin, row.source or "")
 
 
 def _round(call: Call) -> str:

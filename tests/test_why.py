@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from evokd.lineage import Lineage
 from evokd.records import Row
 from evokd.task import load_data
 from evokd.teacher import Written
-from evokd.why import matches, why
+from evokd.why import LEFT_OUT, matches, why
 
 REPEATED = ("duplicate", "near-duplicate")
 LEAK = texts_of(3, 4)[0].text  # a test text of the task
@@ -282,6 +283,17 @@ def test_what_was_asked_about_one_of_two_equal_words_is_told(tmp_path: Path) -> 
         told = {o.call.key for text in texts for o in why(ledger, text).labelling}
     assert any("](" in c.request["messages"][-1]["content"] for c in asked.values())
     assert {*asked} <= told
+
+
+def test_what_the_chosen_student_has_not_learnt_is_told_so(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    ledger = Ledger(tmp_path / "run" / "run.db")
+    ledger.finish_stage("final", {"chosen": "round 0"})
+    ledger.close()
+    with reading(tmp_path / "run" / "run.db") as again:
+        for row in again.rows(split="train"):
+            told = why(again, row.example.text).told
+            assert told.fate == ("train" if row.round == 0 else LEFT_OUT)
 
 
 def test_texts_of_the_gate_are_told_too(run: Run, ledger: Ledger) -> None:
