@@ -23,8 +23,8 @@ from evokd.errors import ReplayMiss, TeacherError
 from evokd.ledger import Ledger
 from evokd.settings import SIDE_BY_SIDE, BudgetSettings
 from evokd.teacher import TOO_LONG, Generate, Refusal, Score, Scored, Teacher, Written
+from evokd.watch import Tick
 
-OnCall = Callable[[], None]
 Scope = str | Sequence[str]
 """The scope of all requests, or one for each."""
 Stored = tuple[Any, int | None, int | None, int | None]
@@ -115,18 +115,18 @@ class Calls:
             self._share = before
 
     def generate(
-        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Generate], on_call: Tick | None = None
     ) -> list[Written]:
         """Return the replies, from the ledger where it has them."""
         return self._answer(scope, requests, on_call)
 
     def score(
-        self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Score], on_call: Tick | None = None
     ) -> list[Scored]:
         """Return the log-probabilities, from the ledger where it has them."""
         return self._answer(scope, requests, on_call)
 
-    def _answer(self, scope: Scope, requests: Sequence[Any], on_call: OnCall | None) -> list[Any]:
+    def _answer(self, scope: Scope, requests: Sequence[Any], on_call: Tick | None) -> list[Any]:
         keys = self.keys(scope, requests)
         stored = {key: self.ledger.reply(key) for key in keys}
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
@@ -153,7 +153,7 @@ class Calls:
         requests: Sequence[Any],
         keys: Sequence[str],
         budget: Budget | None,
-        on_call: OnCall | None,
+        on_call: Tick | None,
     ) -> Callable[[list[int]], None]:
         """Return what asks for the requests with some indices, and records their replies."""
 
@@ -180,7 +180,7 @@ class Calls:
         requests: Sequence[Any],
         keys: Sequence[str],
         ask: Callable[[list[int]], None],
-        on_call: OnCall | None,
+        on_call: Tick | None,
     ) -> None:
         """Ask for what is missing while the budget lasts, and record that the rest was refused.
 
@@ -227,7 +227,7 @@ def _each(scope: Scope, requests: Sequence[Any]) -> Sequence[str]:
     return [scope] * len(requests) if isinstance(scope, str) else scope
 
 
-def _tell(on_call: OnCall | None) -> None:
+def _tell(on_call: Tick | None) -> None:
     if on_call is not None:
         on_call()
 

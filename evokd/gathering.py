@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,20 +18,12 @@ from evokd.examples import Example
 from evokd.kinds import Kind, kind_of
 from evokd.labelling import Labelled
 from evokd.ledger import Ledger
+from evokd.lessons import Fitted
 from evokd.likeness import nearest
 from evokd.records import Prediction, Row, Split
 from evokd.seeds import derive
 from evokd.task import TaskData
 from evokd.trust import was_labelled
-
-
-class Predicts(Protocol):
-    """A student as far as scoring needs it."""
-
-    def predict(self, texts: Sequence[str]) -> Any:
-        """Return what the task's kind reads, an entry a text."""
-        ...
-
 
 HELD_OUT = 0.3  # share of a label's kept texts that dev may take
 
@@ -173,7 +165,7 @@ def missed(tested: Sequence[tuple[Row, Prediction]]) -> dict[str, list[int]]:
     return counts
 
 
-def scores_of(student: Predicts, examples: Sequence[Example], kind: Kind) -> dict[str, Any]:
+def scores_of(student: Fitted, examples: Sequence[Example], kind: Kind) -> dict[str, Any]:
     """Return `Scores` as plain types."""
     outputs = student.predict([e.text for e in examples])
     return kind.score([e.label for e in examples], outputs).to_dict()

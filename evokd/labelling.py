@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -23,15 +23,13 @@ from evokd.ledger import Ledger
 from evokd.likeness import Demonstrations
 from evokd.task import Task
 from evokd.teacher import Refusal, Score, Scored, Written
+from evokd.watch import Progress
 
 DISAGREE = "labels disagree"
 """Why a text has no answer that can be trusted: two readings of it differ."""
 
 NO_ANSWER: Final = "no answer"
 """Why a text has none: the teacher's reply is no label, such as a refusal or nothing at all."""
-
-Progress = Callable[[str, int], Callable[[], None]]
-"""Called with a step and how often it will tick; returns what ticks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evokd.examples import Example
-from evokd.lessons import Fitted, OnStep
+from evokd.lessons import Fitted
 from evokd.task import Task
+from evokd.watch import OnStep
 
 
 class EncoderLearner:

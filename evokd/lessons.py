@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +13,8 @@ from evokd.kinds import Kind
 from evokd.records import Row
 from evokd.seeds import derive
 from evokd.task import Task
+from evokd.watch import OnStep
 
-OnStep = Callable[[int, int], None]
 TAUGHT = ("cover", "hard", "easy", "paraphrase")
 """Origins of texts that a teacher wrote."""
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from evokd.diversity import diversity
 from evokd.examples import Example
-from evokd.gathering import Predicts, missed, scores_of
+from evokd.gathering import missed, scores_of
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
+from evokd.lessons import Fitted
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
 
@@ -21,7 +22,7 @@ def outcome(
     *,
     ledger: Ledger,
     number: int,
-    student: Predicts,
+    student: Fitted,
     dev: Sequence[Example],
     trained: int,
 ) -> dict[str, Any]:

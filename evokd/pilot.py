@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from evokd.arms import PARTS, Proposed, View
-from evokd.calls import Calls, OnCall, Scope
+from evokd.calls import Calls, Scope
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
 from evokd.gathering import gather, known_texts, remember
@@ -36,7 +36,7 @@ from evokd.seeds import derive
 from evokd.task import Task, TaskData
 from evokd.teacher import TOO_LONG, Generate, Score, Scored, Teacher, Written
 from evokd.trust import agreed_on, kappa, was_labelled
-from evokd.watch import Watch, steps
+from evokd.watch import Tick, Watch, steps
 from evokd.wording import Seen
 
 MOST_SEEDS, MOST_DEV = 64, 96  # gold texts that are labelled: an interval of about 0.16 for 160
@@ -59,13 +59,13 @@ class Counted(Calls):
         self.given = Cost()
 
     def generate(
-        self, scope: Scope, requests: Sequence[Generate], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Generate], on_call: Tick | None = None
     ) -> list[Written]:
         """See `Calls`."""
         return self._counted(super().generate(scope, requests, on_call))
 
     def score(
-        self, scope: Scope, requests: Sequence[Score], on_call: OnCall | None = None
+        self, scope: Scope, requests: Sequence[Score], on_call: Tick | None = None
     ) -> list[Scored]:
         """See `Calls`."""
         return self._counted(super().score(scope, requests, on_call))

@@ -23,7 +23,6 @@ from evokd.pooling import MARK, first_token_only
 from evokd.settings import StudentSettings
 from evokd.student import Student
 from evokd.training import (
-    OnStep,
     Rows,
     cross_entropy,
     each_by_itself,
@@ -32,6 +31,7 @@ from evokd.training import (
     use_threads,
     used_rows_only,
 )
+from evokd.watch import OnStep
 
 PLAIN_WORDS = 1000  # WordPiece vocabularies begin with places that are not used
 BLOCKS = (("encoder", "layer"), ("transformer", "layer"), ("layers",))

@@ -28,7 +28,6 @@ except ImportError as exc:
 from evokd.pooling import MARK, centre_between, first_token_only, start_at_centroids
 from evokd.pretrained import SEVERAL, new_classifier, saved_classifier, write_model
 from evokd.training import (
-    OnStep,
     Rows,
     by_length,
     cross_entropy,
@@ -44,6 +43,7 @@ from evokd.training import (
     use_threads,
     used_rows_only,
 )
+from evokd.watch import OnStep
 
 Floats = NDArray[np.float32]
 PER_CENTROID = 64  # texts; more move a centroid by less than the first training step does

@@ -29,7 +29,6 @@ except ImportError as exc:
 
 from evokd.pretrained import new_tagger, saved_tagger, write_model
 from evokd.training import (
-    OnStep,
     Rows,
     by_length,
     pick_device,
@@ -38,6 +37,7 @@ from evokd.training import (
     use_threads,
     used_rows_only,
 )
+from evokd.watch import OnStep
 
 Floats = NDArray[Any]
 

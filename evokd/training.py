@@ -20,8 +20,8 @@ from evokd.cpus import fast_bfloat16, usable_cpus
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.recipe import MIN_STEPS
+from evokd.watch import OnStep
 
-OnStep = Callable[[int, int], None]
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 PREDICT_BATCH = 64

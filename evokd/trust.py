@@ -8,18 +8,17 @@ that label are likely wrong, and train a student against the user's own examples
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from evokd.examples import Example
 from evokd.kinds import kind_of
 from evokd.kinds.entities import UNCERTAIN, UNREAD
 from evokd.labelling import DISAGREE
 from evokd.measured import Share
-from evokd.noise import NOISY
+from evokd.noise import NOISY, LabelsIn
 from evokd.records import Row
 from evokd.task import Task
 
-LabelsIn = Callable[[str], Sequence[str]]
 AGREE = 0.2  # F1 of a label under which it is named as hardly known
 # Cohen's kappa up to which agreement is called slight (Landis and Koch 1977). Measured with the
 # embedded teacher: at 0.3 and above its texts help the student, at 0.04 they do harm

@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 Tick = Callable[[], None]
+"""Called as each part of a step ends."""
+Progress = Callable[[str, int], Tick]
+"""Called with a step and how often it will tick; returns what ticks."""
+OnStep = Callable[[int, int], None]
+"""Called with the steps of a training that are done, and all of them."""
 
 
 class Watch(Protocol):
@@ -52,7 +57,7 @@ class Silent:
         """See `Watch`."""
 
 
-def steps(watch: Watch, what: str) -> Callable[[int, int], None]:
+def steps(watch: Watch, what: str) -> OnStep:
     """Return an `on_step(done, total)` that shows as one progress of the watch."""
     tick: list[Tick] = []
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from transformers import AutoModel
 
 from evokd.errors import InputError
 from evokd.training import cross_entropy, each_by_itself, fast_bf16
+from evokd.watch import OnStep
 from export.nano_onnx import write_nano_onnx
 from export.quantize import Target, isa, ladder
 from export.student import climb, report_on, version_of
@@ -33,7 +34,6 @@ from serving.layout import Manifest, StudentFiles, write_manifest
 AT_ONCE = 512  # tokens of the vocabulary that go through the encoder in a batch
 READ = 6000  # tokens from the vocabulary's beginning that go through it at all
 COPIED = (layout.TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
-OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

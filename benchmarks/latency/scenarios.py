@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from evokd.watch import Tick
+
 SHARES = (0.5, 0.9, 0.95, 0.99)
 LOADS = {"50%": 0.5, "80%": 0.8}
 FEW, MANY = 20, 20_000  # requests of a server: fewer say nothing, more take only memory
@@ -23,7 +25,6 @@ WARM_UP = 5
 SPIN = 0.001  # seconds before a request is due from which a sleep might end too late
 Answer = Callable[[str], object]
 AnswerAll = Callable[[Sequence[str]], object]
-Tick = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from evokd.calls import Calls
 from evokd.seeds import derive
 from evokd.task import Task
 from evokd.teacher import Generate, Message, Written
+from evokd.watch import Progress
 
 FIRST = "round 0"
 WRITING = 0.5  # of a budget, what the texts that a run begins with may take; the rest labels them
@@ -73,7 +74,7 @@ class View:
     calls: Calls
     scope: str
     plan: Mapping[str, Any]
-    progress: Callable[[str, int], Callable[[], None]]
+    progress: Progress
 
     def sampling(self, messages: tuple[Message, ...], *name: object, grammar: str = "") -> Generate:
         """Return a request with the task's sampling and a seed of its own."""

@@ -13,12 +13,13 @@ from evokd.examples import Example
 from evokd.kinds.classification import Classification
 from evokd.kinds.entities import EntityTagging
 from evokd.kinds.multilabel import Multilabel
-from evokd.labelling import Labelled, Progress
+from evokd.labelling import Labelled
 from evokd.likeness import Demonstrations
 from evokd.records import Prediction
 from evokd.scores import Scores
 from evokd.task import Task
 from evokd.teacher import Generate, Score
+from evokd.watch import Progress
 from evokd.wording import Seen
 
 if TYPE_CHECKING:

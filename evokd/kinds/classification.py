@@ -9,12 +9,13 @@ import numpy as np
 
 from evokd.answers import names_in
 from evokd.examples import Example
-from evokd.labelling import Labelled, Progress, label_requests, label_texts, opinions
+from evokd.labelling import Labelled, label_requests, label_texts, opinions
 from evokd.likeness import Demonstrations
 from evokd.records import Prediction
 from evokd.scores import Scores, score
 from evokd.task import Task
 from evokd.teacher import Score
+from evokd.watch import Progress
 from evokd.wording import Seen
 
 if TYPE_CHECKING:

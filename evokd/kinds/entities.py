@@ -15,7 +15,7 @@ from evokd import prompts, shorter
 from evokd.answers import Span, marked, names_in, read_spans, write_spans
 from evokd.calls import Calls
 from evokd.examples import Example
-from evokd.labelling import NO_ANSWER, Labelled, Progress, likest, opinions, unanswered
+from evokd.labelling import NO_ANSWER, Labelled, likest, opinions, unanswered
 from evokd.likeness import Demonstrations
 from evokd.prompts import VERDICTS
 from evokd.records import Prediction
@@ -23,6 +23,7 @@ from evokd.replies import Entities, occurrences, parse_entities
 from evokd.scores import Scores, score_spans
 from evokd.task import Task
 from evokd.teacher import Generate, Refusal, Score, Written, grammar
+from evokd.watch import Progress
 from evokd.wording import Seen
 from serving.spans import without_overlaps
 

@@ -15,7 +15,6 @@ from evokd.examples import Example
 from evokd.labelling import (
     DISAGREE,
     Labelled,
-    Progress,
     distribution,
     first_unanswered,
     opinions,
@@ -26,6 +25,7 @@ from evokd.records import Prediction
 from evokd.scores import Scores, score_sets
 from evokd.task import Task
 from evokd.teacher import Score, Scored
+from evokd.watch import Progress
 from evokd.wording import Seen
 
 HALF = 0.5
