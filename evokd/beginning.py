@@ -38,15 +38,18 @@ def useless_start(task: Task, helps: str) -> str:
     )
 
 
-def notes(task: Task, ledger: Ledger, number: int, rows: Sequence[Row]) -> list[str]:
+def notes(
+    task: Task, ledger: Ledger, number: int, rows: Sequence[Row], *, prior: object
+) -> list[str]:
     """Return what there is to say of a round's texts, once they are in the ledger.
 
     Args:
         rows: those of the round, held out or not.
+        prior: what the ledger had of the teacher's prior before them.
     """
     made = [doubtful(task, rows)] if number == 0 else []
-    told = ledger.stage(STAGE) is not None
+    now = ledger.stage(STAGE)
     scored = task.kind == "classification" and ARMS[task.loop.arm].checked
-    if (told and number == 0) or (scored and not told and number == 1):
+    if now != prior or (scored and now is None and number == 1):
         made.append(prior_lacks(task, ledger))
     return [note for note in made if note]

@@ -30,6 +30,7 @@ class Budget:
 
     Attributes:
         width: requests in a batch.
+        thoughts: tokens that a reply may take besides its own.
         spent: tokens that the loop's calls have cost so far.
         pace: seconds that a request of a type took where it took longest.
         reserve: seconds that are kept for the training behind the requests: those of the longest
@@ -39,6 +40,7 @@ class Budget:
     settings: BudgetSettings
     ledger: Ledger
     width: int
+    thoughts: int = 0
     spent: int = 0
     pace: dict[type, float] = field(default_factory=dict)
     reserve: float = 0.0
@@ -84,7 +86,8 @@ class Budget:
         count = 0
         while count < len(requests) and free > 0 and left > 0:
             batch = requests[count : count + self.width]
-            free -= sum(map(most_tokens, batch))
+            # A score may take two replies: a free one, and one that is held to the choices.
+            free -= sum(map(most_tokens, batch)) + 2 * self.thoughts * len(batch)
             left -= CAUTION * pace * len(batch)
             count += len(batch)
         return max(count, min(self.width, len(requests)))

@@ -39,6 +39,7 @@ class Calls:
         open_model: opens the teacher; None when no model may be asked.
         budget: caps on what is asked; None when there are none.
         width: requests in a batch, by which a budget may be exceeded.
+        thoughts: see `Budget`.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Calls:
         *,
         budget: BudgetSettings | None = None,
         width: int = SIDE_BY_SIDE,
+        thoughts: int = 0,
     ) -> None:
         self.ledger = ledger
         capped = budget is not None and (budget.tokens, budget.minutes) != (None, None)
-        self.budget = Budget(budget, ledger, width) if budget and capped else None
+        self.budget = Budget(budget, ledger, width, thoughts) if budget and capped else None
         self._share = 1.0  # of the budget, what calls may come to now
         self._open = open_model
         self._teacher: Teacher | None = None

@@ -67,7 +67,8 @@ def gather(
     unlabelled = [p for p, reason in pairs if not reason and p.label is None]
     asked = [p.text for p in unlabelled]
     # The first that tell the teacher's prior do: a run has one from then on.
-    asked_for = [p.source if p.origin == "cover" else None for p in unlabelled]
+    # Not those of the gate: their labels are made as those of the loop were.
+    asked_for = [p.source if p.origin == "cover" and number >= 0 else None for p in unlabelled]
     kind = kind_of(view.task)
     shown = nearest(asked, like, count=view.task.method.demonstrations)
     given = kind.label(

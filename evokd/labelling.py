@@ -122,7 +122,7 @@ def label_texts(
         for one, order in zip(scored, asked_in * len(texts), strict=True)
     ]
     by_text = [said[i : i + count] for i in range(0, len(said), count)]
-    priors = _priors(task, calls, by_text, asked_for)
+    priors = _priors(task, calls, scope, by_text, asked_for)
     refusals = [first_unanswered(scored[i : i + count]) for i in range(0, len(said), count)]
     return [
         Labelled("", reason=why) if why else _joined(task.names, given, priors)
@@ -165,6 +165,7 @@ def _heard(scored: Scored, order: Sequence[str], names: Sequence[str]) -> _Heard
 def _priors(
     task: Task,
     calls: Calls,
+    scope: str,
     by_text: Sequence[Sequence[_Heard | None]],
     asked_for: Sequence[str | None],
 ) -> Sequence[Sequence[float] | None]:
@@ -182,7 +183,7 @@ def _priors(
     known = [one for one in found if one is not None] if None not in found else None
     # The last order's: what a budget cuts off is cut off there first.
     missing = prior.lacking(said[-1], asked_for, task.names)
-    prior.record(calls.ledger, known, question=question, missing=missing)
+    prior.record(calls.ledger, known, question=question, missing=missing, scope=scope)
     return known or unknown
 
 

@@ -226,11 +226,15 @@ class Ledger:
 
     def drop(self, texts: Iterable[str], reason: str) -> None:
         """Take texts out of training."""
-        self._db.execute(
-            "UPDATE examples SET split = NULL, reason = ? WHERE split = 'train'"
-            " AND text IN (SELECT value FROM json_each(?))",
-            (reason, _dump([*texts])),
-        )
+        with self.transaction():
+            self._db.execute("CREATE TEMP TABLE gone (text TEXT PRIMARY KEY)")
+            self._db.executemany("INSERT OR IGNORE INTO gone VALUES (?)", ((t,) for t in texts))
+            self._db.execute(
+                "UPDATE examples SET split = NULL, reason = ?"
+                " WHERE split = 'train' AND text IN (SELECT text FROM gone)",
+                (reason,),
+            )
+            self._db.execute("DROP TABLE gone")
 
     # -- rounds -------------------------------------------------------------------------------
 

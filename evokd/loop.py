@@ -32,6 +32,7 @@ from evokd.likeness import sure
 from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
+from evokd.prior import STAGE
 from evokd.records import Row
 from evokd.seeds import derive
 from evokd.selection import Selection
@@ -137,6 +138,7 @@ class Loop:
 
     def _collected(self, number: int, plan: Mapping[str, Any]) -> dict[str, Any]:
         counts: Counter[str] = Counter()  # of what is refused
+        prior = self.ledger.stage(STAGE)
         apart = self._held_out(number, plan, counts)
         view = self._view(number, plan)
         proposed = arm_of(self.task, number)(view)
@@ -158,7 +160,7 @@ class Loop:
             self.ledger.add_rows([*apart, *rows])
             self.ledger.finish_stage(f"round {number} texts", done)
         remember(self.known, rows)
-        for note in notes(self.task, self.ledger, number, [*apart, *rows]):
+        for note in notes(self.task, self.ledger, number, [*apart, *rows], prior=prior):
             self.watch.note(note)
         return done
 

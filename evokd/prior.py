@@ -19,7 +19,7 @@ from evokd.ledger import Ledger
 
 STAGE = "label prior"
 """The stage under which a ledger keeps its prior: `question`, `priors` (a list a label order, or
-None), and the labels `missing` a text to tell it by."""
+None), the labels `missing` a text to tell it by, and the `scope` of the texts that told it."""
 NAMED = 5  # labels that a line names
 BELOW = 0.99  # of the best label that was worked out: the most that a bound may come to
 
@@ -97,20 +97,28 @@ def recorded(ledger: Ledger, question: str | None = None) -> list[list[float]] |
     return priors
 
 
+def told_in(ledger: Ledger) -> str:
+    """Return the scope of the texts that told the prior; "round 0" of older ledgers."""
+    return str(_found(ledger, None).get("scope", "round 0"))
+
+
 def record(
     ledger: Ledger,
     priors: Sequence[Sequence[float]] | None,
     *,
     question: str,
     missing: Sequence[str] = (),
+    scope: str = "round 0",
 ) -> None:
     """Record the prior of every label order; it holds as long as the question is the same.
 
     Args:
         priors: None where too few labels had texts; the next texts may tell it.
         missing: the labels that had none.
+        scope: of the texts that told it; those before were labelled without.
     """
-    ledger.finish_stage(STAGE, {"question": question, "priors": priors, "missing": missing})
+    record = {"question": question, "priors": priors, "missing": missing, "scope": scope}
+    ledger.finish_stage(STAGE, record)
 
 
 def told(ledger: Ledger, question: str) -> str:

@@ -29,7 +29,7 @@ from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
 from evokd.stages import Stages
 from evokd.task import Task, TaskData, load_data
-from evokd.teacher import Teacher, check_teacher, open_teacher
+from evokd.teacher import THOUGHTS, Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
 
 OpenTeacher = Callable[[], Teacher]
@@ -82,7 +82,8 @@ def open_run(
     check_folder(files, task, data)
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(files.ledger)
-    calls = Calls(ledger, open_model, budget=task.budget, width=task.teacher.side_by_side)
+    width, thoughts = task.teacher.side_by_side, THOUGHTS if task.teacher.remote else 0
+    calls = Calls(ledger, open_model, budget=task.budget, width=width, thoughts=thoughts)
     try:
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())

@@ -20,10 +20,10 @@ def check_file(path: Path | None) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that whoever reads it, or is killed, has the old one or the new one whole.
 
-    A lone surrogate is no character that a file can hold; it is written as its number. A pipe or
-    device, as /dev/stdout, is written to, never replaced.
+    A lone surrogate is no character that a file can hold; it is written as its number. A pipe, a
+    device or a link, as /dev/stdout, is written to, never replaced.
     """
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -155,5 +155,5 @@ def _environment(student: Path, how: Serving, scratch: Path) -> dict[str, str]:
         "BENTOML_HOME": str(scratch),
         **({} if how.workers is None else {WORKERS: str(how.workers)}),
         **({WITHOUT_KEY: "1"} if how.without_key else {}),
-        **({} if how.harvest is None else how.harvest.environment()),
+        **(wanted.environment() if (wanted := how.harvest or harvest.settings()) else {}),
     }

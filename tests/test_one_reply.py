@@ -143,17 +143,35 @@ def test_thoughts_that_count_as_the_reply_get_room_of_their_own(
         if not (asked.body or {}).get("messages"):
             return plain(asked)
         if asked.body["max_tokens"] < 500:
-            return Reply(chat("", finish="length"))
+            return Reply(chat("", finish="length"), pause=0.05)
         return Reply(chat("set_timer"))
 
     server = serve(thinks)
     with teacher(server.url, pauses) as opened:
-        (scored,) = opened.score([Score(user("wake me"), LABELS)])
-        assert scored.logprobs[1] == 0.0
+        scored = opened.score([Score(user(f"wake me {n}"), LABELS) for n in range(8)])
+        assert [one.logprobs[1] for one in scored] == [0.0] * 8  # also those asked meanwhile
         before = len(server.questions())
         opened.score([Score(user("wake me"), LABELS)])
         assert len(server.questions()) == before + 1  # it is known now
         assert opened.generate([Generate(user("hi"), seed=0, max_tokens=16)])[0].text
+
+
+def test_choices_are_not_read_from_the_thoughts_before_a_reply(
+    serve: Serve, pauses: Pauses
+) -> None:
+    places = [{"Okay": -0.1, "yes": -4.0, "no": -5.0}, {"</think>": -0.1}, {"no": -0.1}]
+    with teacher(serve(telling(places)).url, pauses) as opened:
+        (scored,) = opened.score([Score(user("?"), ("yes", "no"))])
+    assert scored.logprobs == (FLOOR, 0.0)
+
+
+def test_a_model_that_may_not_tell_is_asked_for_answers(serve: Serve, pauses: Pauses) -> None:
+    def forbids(asked: Asked) -> Reply | None:
+        no = {"error": {"message": "You are not allowed to request logprobs from this model"}}
+        return Reply(no, 403) if asked.tries else plain(asked)
+
+    with teacher(serve(forbids).url, pauses) as opened:
+        assert opened.fingerprint == "toy openai answer"
 
 
 def test_a_baseline_is_not_taken_off_bounds(serve: Serve, pauses: Pauses) -> None:

@@ -42,6 +42,11 @@ def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> Non
         write_whole(pipe, "text")
         assert read.result() == "text"
     assert pipe.is_fifo()
+    link = tmp_path / "link"  # as /dev/stdout is one, to whatever file it was sent to
+    link.symlink_to(tmp_path / "file")
+    write_whole(link, "text")
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:

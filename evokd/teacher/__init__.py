@@ -20,6 +20,10 @@ Refusal = Literal["budget", "too long for the teacher"]
 TOO_LONG: Final = "too long for the teacher"
 
 
+THOUGHTS = 2048
+"""Tokens besides a reply's own, for the thoughts of a model behind a server that counts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""

@@ -216,8 +216,7 @@ def reply_of(answer: dict[str, Any]) -> Written:
 
 def nothing_left(answer: dict[str, Any]) -> bool:
     """Say whether a reply was cut before it said anything: thoughts took its tokens."""
-    blank = not reply_of(answer).text.strip()
-    return blank and answer["choices"][0].get("finish_reason") == "length"
+    return not reply_of(answer).text and answer["choices"][0].get("finish_reason") == "length"
 
 
 def _text(content: object) -> str:

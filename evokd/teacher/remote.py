@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from evokd.teacher import (
+    THOUGHTS,
     TOO_LONG_TO_SCORE,
     TOO_LONG_TO_WRITE,
     Generate,
@@ -34,7 +35,6 @@ from evokd.teacher.remote_scoring import (
 from evokd.teacher.thinking import EMPTY, KNOWN, close_thinking, opens
 from evokd.teacher.wire import Refused, TooLong, Wire
 
-THOUGHTS = 2048  # tokens that a model which thinks aloud gets for that
 TOP = {"llama-server": 200, "llama-cpp-python": 200, "vllm": 20}  # 20 is the most that vLLM gives
 
 
@@ -124,7 +124,10 @@ class Remote:
             answer = await self._asked(lambda d: chat.reply_body(d, messages, choices))
             meter.add(answer)
             reply = chat.reply_of(answer).text
-            if values := by_reply(choices, reply, chat.bytes_after(answer)):
+            places = chat.bytes_after(answer)
+            if b"".join(written for written, _ in places).strip() != reply.strip().encode():
+                places = []  # they tell of thoughts too, which are no part of it
+            if values := by_reply(choices, reply, places):
                 return values
         answer = await self._answer(messages, choices)
         meter.add(answer)
@@ -147,8 +150,9 @@ class Remote:
 
     async def _asked(self, body: Callable[[Dialect], dict[str, Any]]) -> dict[str, Any]:
         """Ask; once more, with room for thoughts, where these left nothing for the reply."""
-        answer = await self._chat(body(self.dialect))
-        if not self.dialect.thoughts and chat.nothing_left(answer):
+        asked = self.dialect  # others may find out meanwhile
+        answer = await self._chat(body(asked))
+        if not asked.thoughts and chat.nothing_left(answer):
             self.dialect = replace(self.dialect, thoughts=THOUGHTS)
             answer = await self._chat(body(self.dialect))
         return answer

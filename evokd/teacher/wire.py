@@ -126,11 +126,13 @@ class Wire:
             trust_env=not address.near,  # no proxy between this machine and itself
         )
 
-    async def ask(self, url: str, body: object = None, *, attempts: int = 0) -> dict[str, Any]:
+    async def ask(
+        self, url: str, body: object = None, *, attempts: int = 0, seconds: float = 0.0
+    ) -> dict[str, Any]:
         """Return the JSON object that the server answers with; POST when there is a body.
 
         Args:
-            attempts: instead of the usual number.
+            attempts, seconds: how often and how long, instead of what is usual.
 
         Raises:
             TooLong: when the server says that it is too long for its context.
@@ -141,7 +143,7 @@ class Wire:
         attempt = 1
         while True:
             try:
-                return await self._once(url, body)
+                return await self._once(url, body, seconds)
             except _Passing as problem:
                 if attempt == most:
                     times = f" ({most} attempts)" if most > 1 else ""
@@ -154,7 +156,8 @@ class Wire:
         """Return an empty object where the server lacks this path or does not take the body."""
         try:
             # Many servers fail on a path that they lack; that may not keep a run waiting.
-            return await self.ask(url, body, attempts=1 if body is None else 0)
+            attempts = 1 if body is None else 0
+            return await self.ask(url, body, attempts=attempts, seconds=self._patience.about)
         except TeacherError:
             return {}
 
@@ -171,13 +174,14 @@ class Wire:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _once(self, url: str, body: object) -> dict[str, Any]:
+    async def _once(self, url: str, body: object, seconds: float) -> dict[str, Any]:
         content = None if body is None else json.dumps(body).encode()
         method = "GET" if body is None else "POST"
         await self._gate.acquire()
         try:
             began = asyncio.get_running_loop().time()
-            longest = self._patience.about if body is None else self._patience.answer
+            usual = self._patience.about if body is None else self._patience.answer
+            longest = seconds or usual
             async with (
                 asyncio.timeout(longest),
                 self._client.stream(method, url, content=content) as response,
@@ -237,7 +241,9 @@ class Wire:
             hint = "name the final address; redirects are not followed, so that no key goes astray"
             self._fail(f"it redirects to {where}", hint)
         if status != 200:
-            kind = Refused if status in REFUSED else TeacherError
+            # Some models may not tell log-probabilities: 403, of a key that else is good.
+            refused = status in REFUSED or (status == 403 and b"logprob" in data)
+            kind = Refused if refused else TeacherError
             self._fail(_said(response, data), _hint(status), kind=kind)
         kind = response.headers.get("Content-Type", "no type")
         if "json" not in kind:
