@@ -181,8 +181,8 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int, roun
             steps = student.epochs * math.ceil(newest * loop.repeat / student.batch_size)
             seconds += fit.start + fit.step * steps
         else:
-            texts = anchor + first + each * number + newest * (loop.repeat - 1)
-            seconds += fitting(texts, student.epochs)
+            again = newest * (loop.repeat - 1) if number or alone else 0
+            seconds += fitting(anchor + first + each * number + again, student.epochs)
         # Every round is scored on all gold texts, and tested on its new ones.
         seconds += fit.answer * (len(data.dev) + len(data.test) + newest)
     everything = anchor + first + later

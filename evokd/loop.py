@@ -184,13 +184,17 @@ class Loop:
 
     def train(self, number: int) -> None:
         """Train on all that is kept, the new texts repeated; or on the new texts alone."""
-        if number and self.task.loop.training == "sequential":
+        sequential = self.task.loop.training == "sequential"
+        if number and sequential:
             start = self.students.behind(number - 1)
             own = [*self.data.seed, *self.kind.definitions()]
             rows = self.ledger.rows(split="train")
             examples = lessons.new_alone(self.task, own, rows, number)
         else:
-            start, examples = None, self.training_set(newest=number)
+            # Were the first texts held twice, their student would be trained for longer than any
+            # after it, and the next rounds be rolled back for that.
+            start = None
+            examples = self.training_set(newest=number if number or sequential else -1)
         # A round may have kept nothing; the student then goes on as it is.
         student = start
         began = self.ledger.clock()

@@ -143,8 +143,8 @@ class LoopSettings(Group):
     repeat: int = Field(
         2,
         ge=1,
-        description="how often a round's training holds its new texts (EvoKD's repeated batch); 1"
-        " is without it",
+        description="how often a round's training holds its new texts (EvoKD's repeated batch), the"
+        " first round's but with sequential once; 1 is without it",
     )
     anchor: int = Field(
         3,
