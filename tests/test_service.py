@@ -279,8 +279,9 @@ def test_what_the_workers_would_die_of_is_said_before_they_start(
 
 
 WATCHED = """
-import sys
+import signal, sys
 from serving.run import _watch
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which is heeded
 child = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('on'); time.sleep(60)"
 sys.exit(_watch([sys.executable, "-c", child, sys.argv[1]], {}))
 """
