@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evokd.noise import FEWEST, by_folds, by_mixture, folds
+from evokd.noise import FEWEST, NOISY, by_folds, by_mixture, folds
 from evokd.records import Prediction, Row
 from evokd.seeds import derive
 from evokd.watch import steps
 
 if TYPE_CHECKING:
     from evokd.loop import Loop
+
+
+def clean(loop: Loop) -> None:
+    """Take out of training what likely has a wrong label; once, after the last round."""
+    ledger, watch = loop.ledger, loop.watch
+    if loop.task.method.noise == "none" or ledger.stage("noise") is not None:
+        return
+    if loop.in_vain():  # the final student sees none of them
+        return
+    watch.stage("looking for wrong labels")
+    rows = ledger.rows(split="train")
+    texts = suspects(loop, rows)
+    with ledger.transaction():
+        ledger.drop(texts, NOISY)
+        ledger.finish_stage("noise", {"dropped": texts, "of": len(rows)})
+    watch.note(f"{len(texts)} of {len(rows)} texts have likely a wrong label: left out")
 
 
 def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:

@@ -21,7 +21,7 @@ from evokd.arms.cover import cover_requests
 from evokd.arms.view import APART
 from evokd.beginning import USELESS, notes, useless, useless_start
 from evokd.calls import Calls
-from evokd.cleaning import suspects
+from evokd.cleaning import clean
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
 from evokd.gathering import gather, known_texts, remember, within, written_apart
@@ -29,7 +29,6 @@ from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.likeness import sure
-from evokd.noise import NOISY
 from evokd.outcomes import outcome
 from evokd.planning import Planner
 from evokd.prior import STAGE
@@ -75,7 +74,7 @@ class Loop:
         """Run the rounds that are left; a loop that has ended stays ended."""
         if self.ledger.stage("loop") is None:
             self.ledger.finish_stage("loop", {"ended": self._rounds()})
-        self.clean()
+        clean(self)
 
     def _rounds(self) -> str:
         """Run rounds until there is a reason to end, and return it."""
@@ -219,20 +218,6 @@ class Loop:
             self.ledger.finish_round(number, result)
         self.students.forget(but=self.selection.best_round())
         self.watch.round(result)
-
-    def clean(self) -> None:
-        """Take out of training what likely has a wrong label; once, behind the last round."""
-        if self.task.method.noise == "none" or self.ledger.stage("noise") is not None:
-            return
-        if self.in_vain():  # the final student sees none of them
-            return
-        self.watch.stage("looking for wrong labels")
-        rows = self.ledger.rows(split="train")
-        texts = suspects(self, rows)
-        with self.ledger.transaction():
-            self.ledger.drop(texts, NOISY)
-            self.ledger.finish_stage("noise", {"dropped": texts, "of": len(rows)})
-        self.watch.note(f"{len(texts)} of {len(rows)} texts have likely a wrong label: left out")
 
     # -- what the steps need ------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ by label, so no gold label is needed; each label order has its own.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,9 +99,19 @@ def recorded(ledger: Ledger, question: str | None = None) -> list[list[float]] |
     return priors
 
 
-def told_in(ledger: Ledger) -> str:
-    """Return the scope of the texts that told the prior; "round 0" of older ledgers."""
-    return str(_found(ledger, None).get("scope", "round 0"))
+def taken_off(ledger: Ledger, scope: str) -> list[list[float]] | None:
+    """Return the prior of every label order that labels of a scope were freed of, if any was.
+
+    None was before it was told: that was by the texts of a round, or by those held out apart,
+    which come before their round.
+    """
+    told = str(_found(ledger, None).get("scope", "round 0"))  # older ledgers do not say
+    return recorded(ledger) if _place(scope) >= _place(told) else None
+
+
+def _place(scope: str) -> tuple[float, bool]:
+    found = re.match(r"round (\d+)(/dev)?", scope)
+    return (int(found[1]), not found[2]) if found else (math.inf, True)
 
 
 def record(

@@ -7,8 +7,6 @@ examples for cover; or from the seed that was edited; and they from earlier ones
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -23,7 +21,7 @@ from evokd.kinds import kind_of
 from evokd.labelling import distribution, unanswered
 from evokd.ledger import Ledger
 from evokd.lineage import Ancestor, Lineage, Opinion, Shown, Told, checks
-from evokd.prior import recorded, told_in, without
+from evokd.prior import taken_off, without
 from evokd.records import Call, Prediction, Row
 from evokd.replay import recorded_task
 from evokd.replies import parse_patterns
@@ -236,15 +234,11 @@ class Record:
     def _prior(self, call: Call) -> list[float] | None:
         """Return what a labelling call was freed of, in the order of its choices."""
         number = call.scope.rpartition("/label ")[2]
-        known = recorded(self.ledger)
-        if known is None or not number.isdigit() or _place(call.scope) < _place(self._told_in):
+        known = taken_off(self.ledger, call.scope)
+        if known is None or not number.isdigit():
             return None
         by_name = dict(zip(self.task.names, known[int(number) - 1], strict=True))
         return [by_name[choice] for choice in call.request["choices"]]
-
-    @cached_property
-    def _told_in(self) -> str:
-        return told_in(self.ledger)
 
     def _asked(self, row: Row) -> str:
         """Return the first question of the conversation that a text was written in."""
@@ -291,12 +285,6 @@ def _weakness(call: Call | None) -> tuple[str, ...]:
 def _kept_first(row: Row) -> tuple[bool, bool]:
     # The same text may come again and be dropped; the one that was kept is meant.
     return row.split is None, not row.example.label
-
-
-def _place(scope: str) -> tuple[int, bool]:
-    """Return where the texts of a scope come in a run: those held out apart before their round."""
-    found = re.match(r"round (\d+)(/dev)?", scope)
-    return (int(found[1]), not found[2]) if found else (sys.maxsize, True)
 
 
 def _round(call: Call) -> str:

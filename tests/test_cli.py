@@ -106,7 +106,9 @@ def test_a_database_that_finds_no_room_is_a_user_error(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("evokd.task.load_task", full)
-    is_refused(evokd_("run", "task.yaml"), "disk is full")
+    told = evokd_("run", "task.yaml")
+    is_refused(told, "disk is full")
+    assert told[0] == 1
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -10,10 +10,7 @@ from dataclasses import replace
 
 import pytest
 from faulty_server import Asked, Pauses, Reply, Serve, asks, pauses, serve, teacher
-from toy_servers import (
-    chat,
-    plain,
-)
+from toy_servers import chat, plain, slow
 
 from evokd.errors import TeacherError
 from evokd.teacher import Written
@@ -51,11 +48,7 @@ def test_replies_come_in_order_and_are_reported_in_the_callers_thread(
 
 
 def test_so_many_at_once_and_no_more(serve: Serve, pauses: Pauses) -> None:
-    def slow(asked: Asked) -> Reply | None:
-        reply = plain(asked)
-        return replace(reply, pause=0.05) if reply else None
-
-    server = serve(slow)
+    server = serve(slow(plain, 0.05))
     with teacher(server.url, pauses, most=3) as opened:
         server.most = 0
         opened.generate(asks(9))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from fakes import user
 from faulty_server import Asked, Pauses, Reply, Serve, asks, pauses, serve, teacher
-from toy_servers import chat, llama_server, plain
+from toy_servers import chat, llama_server, plain, slow
 
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
@@ -128,15 +128,14 @@ def test_a_server_that_answers_one_by_one_is_asked_fewer_at_once(
     settings = TeacherSettings(model=serve(one_by_one).url, sequences=16)
     with HttpTeacher(settings, patience=patience) as opened:
         assert len(opened.generate(asks(16))) == 16
-        assert opened._wire._room < 16
+        assert opened._wire.places.room < 16
 
 
 def test_the_slots_of_a_server_are_all_that_is_asked_at_once(serve: Serve, pauses: Pauses) -> None:
     def two(asked: Asked) -> Reply | None:
         if asked.path == "/props":
             return Reply({"build_info": "b1-x", "total_slots": 2})
-        reply = llama_server(asked)
-        return replace(reply, pause=0.03) if reply else None
+        return slow(llama_server, 0.03)(asked)
 
     server = serve(two)
     with teacher(server.url, pauses, most=8) as opened:

@@ -12,6 +12,7 @@ import math
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -94,6 +95,16 @@ def models(*names: str, **fields: Any) -> Reply:
     return Reply(
         {"object": "list", "data": [{"id": n, "object": "model", **fields} for n in names]}
     )
+
+
+def slow(answer: Answer, pause: float) -> Answer:
+    """Return a server that answers so, each question after a pause."""
+
+    def late(asked: Asked) -> Reply | None:
+        reply = answer(asked)
+        return replace(reply, pause=pause) if reply else None
+
+    return late
 
 
 def plain(asked: Asked) -> Reply | None:

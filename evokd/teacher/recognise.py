@@ -38,7 +38,7 @@ async def recognise(wire: Wire, named: str) -> Dialect:
     props = await wire.probe(f"{root}/props")
     if found := props.get("build_info"):
         if type(slots := props.get("total_slots")) is int:
-            await wire.at_most(slots)  # more would wait in its queue
+            await wire.places.at_most(slots)  # more would wait in its queue
         meta = _fields(card.get("meta"))
         size = " ".join(str(meta[k]) for k in ("n_params", "size") if k in meta)
         return await _settled(wire, "llama-server", model, f"{found} {size}")
@@ -47,7 +47,7 @@ async def recognise(wire: Wire, named: str) -> Dialect:
         return await _settled(wire, "vllm", model, f"{found} {card.get('root') or ''}")
     about = _fields((await wire.probe(f"{root}/openapi.json")).get("info"))
     if "llama.cpp Python" in str(about.get("title")):
-        await wire.at_most(1)  # it answers one after the other
+        await wire.places.at_most(1)  # it answers one after the other
         return await _settled(wire, "llama-cpp-python", model, str(about.get("version")))
     return await _by_chat(wire, Dialect("openai", model, "", "answer"))
 

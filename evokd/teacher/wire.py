@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from evokd.errors import MissingExtra, TeacherError
 from evokd.teacher import KEY
 from evokd.teacher.address import EXAMPLE, Address, checked_key
+from evokd.teacher.places import Places
 
 try:
     import httpx
@@ -95,7 +96,7 @@ class Wire:
     Args:
         address: where the server is.
         key: sent as a bearer token; empty means none.
-        most: connections at once.
+        most: questions under way at once.
         patience: how long to wait and how often to ask.
 
     Raises:
@@ -108,10 +109,7 @@ class Wire:
         self._patience = patience
         self._random = random.Random(patience.seed)
         self._met = False
-        self._room = most  # questions that may be under way at once
-        self._gate = asyncio.Semaphore(most)
-        self._owed = 0  # places of the gate that are not given back
-        self._narrowed = 0.0
+        self.places = Places(most)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -161,15 +159,6 @@ class Wire:
         except TeacherError:
             return {}
 
-    async def at_most(self, questions: int) -> None:
-        """Have no more questions under way at once; never fewer than one."""
-        while self._room > max(1, questions):
-            self._room -= 1
-            if self._gate.locked():
-                self._owed += 1
-            else:
-                await self._gate.acquire()
-
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
@@ -177,21 +166,21 @@ class Wire:
     async def _once(self, url: str, body: object, seconds: float) -> dict[str, Any]:
         content = None if body is None else json.dumps(body).encode()
         method = "GET" if body is None else "POST"
-        await self._gate.acquire()
+        usual = self._patience.about if body is None else self._patience.answer
+        longest, began = seconds or usual, 0.0
         try:
-            began = asyncio.get_running_loop().time()
-            usual = self._patience.about if body is None else self._patience.answer
-            longest = seconds or usual
-            async with (
-                asyncio.timeout(longest),
-                self._client.stream(method, url, content=content) as response,
-            ):
-                data = await self._read(response)
+            async with self.places:
+                began = asyncio.get_running_loop().time()
+                async with (
+                    asyncio.timeout(longest),
+                    self._client.stream(method, url, content=content) as response,
+                ):
+                    data = await self._read(response)
         except TimeoutError:
             if body is None:
                 hint = "is it the right address? a server that is busy may be asked again later"
                 self._fail(f"no answer in {longest:g} s", hint)
-            await self._narrow(began)
+            await self.places.narrow(began)
             hint = "it answers too slowly: lower teacher.sequences or teacher.max_tokens"
             raise _Passing(f"no answer in {longest:g} s", hint=hint) from None
         except httpx.RequestError as problem:
@@ -199,27 +188,8 @@ class Wire:
                 hint = "start it, for example: llama-server -m model.gguf --port 8080"
                 self._fail(f"no server answers: {problem}", hint)
             raise _Passing(f"the connection broke: {problem or type(problem).__name__}") from None
-        finally:
-            self._leave()
         self._met = True
         return self._judged(response, data)
-
-    def _leave(self) -> None:
-        if self._owed:
-            self._owed -= 1
-        else:
-            self._gate.release()
-
-    async def _narrow(self, began: float) -> None:
-        """Ask half as many at once: of many, one after the other, the last wait for all others.
-
-        Args:
-            began: when a question was put that got no answer in time; of those put side by side
-                the first alone says something.
-        """
-        if began > self._narrowed:
-            self._narrowed = asyncio.get_running_loop().time()
-            await self.at_most(self._room // 2)
 
     async def _read(self, response: httpx.Response) -> bytes:
         data = bytearray()
