@@ -174,21 +174,21 @@ def _training(task: Task, data: TaskData, fit: Fit, first: int, later: int, roun
         return fit.start + fit.step * max(least, steps)
 
     seconds = fitting(len(data.seed), student.final_epochs)
-    alone = loop.training == "sequential"
+    sequential = loop.training == "sequential"
     for number in range(rounds + 1):
         newest = each if number else first
-        if alone and number:  # on the new texts, from the student of the round before
+        if sequential and number:  # on the new texts, from the student of the round before
             steps = student.epochs * math.ceil(newest * loop.repeat / student.batch_size)
             seconds += fit.start + fit.step * steps
         else:
-            again = newest * (loop.repeat - 1) if number or alone else 0
+            again = newest * (loop.repeat - 1) if number or sequential else 0
             seconds += fitting(anchor + first + each * number + again, student.epochs)
         # Every round is scored on all gold texts, and tested on its new ones.
         seconds += fit.answer * (len(data.dev) + len(data.test) + newest)
     everything = anchor + first + later
     if task.method.noise == "out-of-fold":
         seconds += FOLDS * fitting(everything * (FOLDS - 1) / FOLDS, student.epochs)
-    return seconds + (0 if alone else fitting(everything, student.final_epochs))
+    return seconds + (0 if sequential else fitting(everything, student.final_epochs))
 
 
 def _assumptions(

@@ -102,7 +102,7 @@ class Task(Group):
     def _settings_fit(self) -> Task:
         """Refuse settings that the task's kind, arm or training would ignore or cannot serve."""
         kind, arm, training, method = self.kind, self.loop.arm, self.loop.training, self.method
-        alone, reviews = training != "sequential", MethodSettings.model_fields
+        cumulative, reviews = training != "sequential", MethodSettings.model_fields
         misfits = {
             f"method.separation: false does not fit kind: {kind}": kind != "classification"
             and not method.separation,
@@ -114,9 +114,9 @@ class Task(Group):
             and method.demonstrations,
             f"method.noise does not fit loop.training: {training}": method.noise != "none"
             and training == "sequential",
-            f"method.review does not fit loop.training: {training}": alone
+            f"method.review does not fit loop.training: {training}": cumulative
             and method.review != reviews["review"].default,
-            f"method.review_texts does not fit loop.training: {training}": alone
+            f"method.review_texts does not fit loop.training: {training}": cumulative
             and method.review_texts != reviews["review_texts"].default,
             f"loop.arm: sungen weighs labels, and does not fit kind: {kind}": kind == "ner"
             and arm == "sungen",
