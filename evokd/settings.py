@@ -91,9 +91,9 @@ class StudentSettings(Group):
     batch_size: int = Field(16, ge=1, description="texts in a step")
     learning_rate: float = Field(5e-5, gt=0, description="peak of the linear schedule")
     max_length: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
-    soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's probabilities")
+    soft: float = Field(0.5, ge=0, le=1, description="teacher's share of a target; not for ner")
     keep: float = Field(
-        0.3, ge=0, le=1, description="share of the starting weights kept, against teacher mistakes"
+        0.3, ge=0, le=1, description="share of the starting weights kept; nothing for ner"
     )
     layers: int = Field(
         0, ge=0, description="encoder layers of the final student, distilled from all; 0 keeps all"
