@@ -20,9 +20,9 @@ from evokd.labelling import Labelled
 from evokd.ledger import Ledger
 from evokd.lessons import Fitted
 from evokd.likeness import nearest
-from evokd.records import Prediction, Row, Split
+from evokd.records import ASKED, RELABELLED, Prediction, Row, Split
 from evokd.seeds import derive
-from evokd.task import TaskData
+from evokd.task import Task, TaskData
 from evokd.trust import was_labelled
 
 HELD_OUT = 0.3  # share of a label's kept texts that dev may take
@@ -98,7 +98,7 @@ def _row(
         reason = labelled.reason
     elif labelled and proposal.origin == "cover" and proposal.source not in kind.labels_in(label):
         # It was asked for as a text of another label: writer or labeller is wrong.
-        reason = "not the asked label"
+        reason = ASKED
     example = Example(proposal.text, label, proposal.origin, soft)
     split: Split | None = None if reason else "train"
     return Row(number, example, split, reason or None, proposal.call, proposal.source)
@@ -125,6 +125,18 @@ def _hold_out(kind: Kind, rows: list[Row], most: int, *, seed: int) -> list[Row]
     return [
         Row(r.round, r.example, "dev", None, r.call, r.source) if i in chosen else r
         for i, r in enumerate(rows)
+    ]
+
+
+def relabelled(task: Task, rows: list[Row]) -> list[Row]:
+    """Keep the texts that are not what was asked for, as what they are, if the task wants that."""
+    if not task.method.relabel:
+        return rows
+    return [
+        replace(row, example=replace(row.example, origin=RELABELLED), split="train", reason=None)
+        if row.reason == ASKED
+        else row
+        for row in rows
     ]
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from evokd.examples import Example
 from evokd.kinds import Kind
-from evokd.records import Row
+from evokd.records import RELABELLED, Row
 from evokd.seeds import derive
 from evokd.task import Task
 from evokd.watch import OnStep
 
-TAUGHT = ("cover", "hard", "easy", "paraphrase")
+TAUGHT = ("cover", RELABELLED, "hard", "easy", "paraphrase")
 """Origins of texts that a teacher wrote."""
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evokd.records import Call, Prediction, Row
+from evokd.records import ASKED, RELABELLED, Call, Prediction, Row
 from evokd.teacher import TOO_LONG
 
-ASKED = "not the asked label"
 SPENT = "budget"
 LATER = ("round rolled back", "likely mislabelled")  # why texts are taken out of training again
 
@@ -22,7 +21,7 @@ class Told:
         fate: what it serves ("train", "held out: dev", "seed example", ...), or why it was dropped.
         round: the round that wrote it, -1 for texts of the gate; None for the user's own.
         origin: what was expected of it: "cover", "hard", "easy", "paraphrase", "edited" or "pool";
-            "" for the user's own.
+            "relabelled" of a cover text that is another's and was kept; "" for the user's own.
         source: what its call was after: "group 2", or a label's name.
     """
 
@@ -126,6 +125,8 @@ def checks(row: Row, *, labelled: bool, twin: Callable[[], str]) -> tuple[Check,
     says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
     budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
     unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
+    if row.example.origin == RELABELLED:
+        unasked = f"asked for {source}, kept as {row.example.label}"
     made = [
         Check("has words", reason != "empty"),
         Check("no leak of a dev or test text", not leak, twin() if leak else ""),

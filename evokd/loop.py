@@ -24,7 +24,7 @@ from evokd.calls import Calls
 from evokd.cleaning import clean
 from evokd.errors import ReplayMiss, TeacherError
 from evokd.examples import Example
-from evokd.gathering import gather, known_texts, remember, within, written_apart
+from evokd.gathering import gather, known_texts, relabelled, remember, within, written_apart
 from evokd.kinds import kind_of
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
@@ -146,7 +146,7 @@ class Loop:
         rows = gather(
             view, number, proposed.texts, self.known, dev=dev, like=self._sure(), counts=counts
         )
-        rows = within(self.kind, rows, self._examples_left())
+        rows = within(self.kind, relabelled(self.task, rows), self._examples_left())
         if number == 0 and (reject := (self.ledger.stage("attributes") or {}).get("reject")):
             counts[f"attributes: {reject}"] += 1
         done = {"weaknesses": proposed.weaknesses, "rejects": dict(counts)}

@@ -23,14 +23,14 @@ from evokd.arms import PARTS, Proposed, View
 from evokd.calls import Calls, Scope
 from evokd.examples import Example
 from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, groups
-from evokd.gathering import gather, known_texts, remember
+from evokd.gathering import gather, known_texts, relabelled, remember
 from evokd.kinds import kind_of
 from evokd.labelling import prior_lacks
 from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
-from evokd.records import Prediction, Row
+from evokd.records import ASKED, Prediction, Row
 from evokd.replies import FAULTS
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
@@ -198,6 +198,7 @@ class Pilot:
         rows, labelling = self._timed(
             f"labels of {name}", lambda: gather(view, 0, proposed.texts, known, dev=0)
         )
+        rows = relabelled(self.task, rows)
         held = len(plan["groups"]) or sum(plan.get("cover", {}).values())
         return Trial(
             conversations=held,
@@ -255,7 +256,7 @@ def _nothing(texts: Sequence[str]) -> Any:
 
 def _doubted(row: Row) -> bool:
     """Say whether a text was labelled and its labelling was not to be trusted."""
-    return was_labelled(row) and row.reason not in (None, "not the asked label")
+    return was_labelled(row) and row.reason not in (None, ASKED)
 
 
 def _parsed(proposed: Proposed, conversations: int) -> Share:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from evokd.examples import Example
 
 Split = Literal["train", "dev", "gate"]
+ASKED = "not the asked label"  # why a text is dropped that was written for another label
+RELABELLED = "relabelled"  # origin of such a text where it is kept (`method.relabel`)
 
 
 @dataclass(frozen=True, slots=True)

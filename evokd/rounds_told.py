@@ -9,16 +9,16 @@ from typing import Any
 from evokd.feedback import Group
 from evokd.kinds import Kind
 from evokd.ledger import Ledger
-from evokd.records import Prediction, Row
+from evokd.records import ASKED, RELABELLED, Prediction, Row
 
 KEPT = {"train": "train", "dev": "held out: dev", "gate": "held out: gate"}
-ORIGINS = ("hard", "easy", "cover", "paraphrase", "edited", "pool")
+ORIGINS = ("hard", "easy", "cover", RELABELLED, "paraphrase", "edited", "pool")
 # A stacked bar with a colour for every reason is not readable; the table has them all.
 PARTS = {
     "train": ("train",),
     "held out": ("held out: dev", "held out: gate"),
     "duplicate": ("duplicate", "near-duplicate"),
-    "labels disagree": ("labels disagree", "not the asked label"),
+    "labels disagree": ("labels disagree", ASKED),
     "leak": ("leak: dev", "leak: test"),
     "rolled back": ("round rolled back",),
 }

@@ -212,7 +212,7 @@ class MethodSettings(PaperSettings):
     Of EvoKD (arXiv 2403.06414): see `PaperSettings`. From neighbours: report (PGKD,
     arXiv 2411.05045), demonstrations (LLMaAA, arXiv 2310.19596), attributes (AttrPrompt, arXiv
     2306.15895), noise (FreeAL, arXiv 2311.15614; confident learning, arXiv 1911.00068), calibrate
-    (batch calibration, arXiv 2309.17249). Of nobody else: trust.
+    (batch calibration, arXiv 2309.17249). Of nobody else: relabel, trust.
     """
 
     second_opinion: bool = Field(
@@ -222,6 +222,11 @@ class MethodSettings(PaperSettings):
         True,
         description="take out of the teacher's labels what it says whatever the text (batch"
         " calibration); classification alone",
+    )
+    relabel: bool = Field(
+        False,
+        description="keep a text that was written for one label and given another, as what it was"
+        " given, instead of dropping it: for a teacher that labels better than it writes",
     )
     trust: bool = Field(
         True,

@@ -29,6 +29,7 @@ from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
 from evokd.loop import Loop
 from evokd.noise import NOISY
+from evokd.records import ASKED
 from evokd.report import write_report
 from evokd.runfiles import RunFiles
 from evokd.scores import score
@@ -42,7 +43,7 @@ from evokd.watch import Watch, steps
 from evokd.writable import write_whole
 
 SHRINK_EPOCHS = 8
-UNSURE = (DISAGREE, "not the asked label", "round rolled back", NOISY)
+UNSURE = (DISAGREE, ASKED, "round rolled back", NOISY)
 """Why texts were dropped that a student may still be distilled on: only their label is in doubt."""
 
 

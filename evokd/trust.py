@@ -16,7 +16,7 @@ from evokd.kinds.entities import UNCERTAIN, UNREAD
 from evokd.labelling import DISAGREE
 from evokd.measured import Share
 from evokd.noise import NOISY, LabelsIn
-from evokd.records import Row
+from evokd.records import RELABELLED, Row
 from evokd.task import Task
 
 AGREE = 0.2  # F1 of a label under which it is named as hardly known
@@ -29,7 +29,13 @@ SLIGHT = 0.2
 NONE = 0.05
 HALF = 0.5  # of the texts
 FEWEST = 20  # texts; fewer say nothing of a teacher
-LABELLED = ("cover", "hard", "easy", "pool")  # origins of texts whose label is the teacher's
+LABELLED = (
+    "cover",
+    RELABELLED,
+    "hard",
+    "easy",
+    "pool",
+)  # origins of texts whose label is the teacher's
 OPEN = (DISAGREE, UNCERTAIN)  # why a text has no label that could agree with the one asked for
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
@@ -166,9 +172,12 @@ def _given(rows: Sequence[Row]) -> list[Row]:
 
 def _asked_for(rows: Sequence[Row]) -> list[Row]:
     """Return the texts that were asked for as texts of a label, and labelled."""
-    return [row for row in rows if row.example.origin == "cover" and was_labelled(row)]
+    return [
+        row for row in rows if row.example.origin in ("cover", RELABELLED) and was_labelled(row)
+    ]
 
 
 def _agreed(row: Row) -> bool:
     """Say whether a text is of the label that was asked for, whatever came of it later."""
-    return row.split is not None or row.reason in STOOD
+    stood = row.split is not None or row.reason in STOOD
+    return stood and row.example.origin != RELABELLED

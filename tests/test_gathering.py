@@ -17,12 +17,21 @@ from evokd.arms import Proposal, View
 from evokd.calls import Calls
 from evokd.curate import Known
 from evokd.examples import Example
-from evokd.gathering import _hold_out, gather, known_texts, missed, remember, scores_of
+from evokd.gathering import (
+    _hold_out,
+    gather,
+    known_texts,
+    missed,
+    relabelled,
+    remember,
+    scores_of,
+)
 from evokd.kinds import KINDS
 from evokd.kinds.classification import Classification
 from evokd.ledger import Ledger
 from evokd.records import Prediction, Row
 from evokd.task import load_data
+from evokd.trust import agreed_on, agreement, kappa
 from evokd.watch import Silent
 
 SENTENCES = [e.text for e in texts_of(9, 4)]
@@ -136,6 +145,30 @@ def test_a_text_of_another_label_is_dropped_only_where_a_label_was_asked_for(
         ("cover", "music", "train", None),
         ("hard", "weather", "train", None),
     }
+
+
+def test_a_text_of_another_label_is_kept_as_what_it_is_where_that_is_wanted(
+    tmp_path: Path,
+) -> None:
+    music = [e.text for e in texts_of(8, 20, ["music"])]
+    proposed = proposals(music[:10]) + proposals(music[10:], "music")
+    with view(tmp_path) as seen:
+        rows = gather(seen, 0, proposed, Known(), dev=0)
+        assert relabelled(seen.task, rows) == rows
+        method = seen.task.method.model_copy(update={"relabel": True})
+        task = seen.task.model_copy(update={"method": method})
+        kept = relabelled(task, rows)
+    sure = [row for row in kept if row.reason != "labels disagree"]
+    fates = {(r.example.origin, r.source, r.example.label, r.split) for r in sure}
+    assert fates == {
+        ("relabelled", "weather", "music", "train"),
+        ("cover", "music", "music", "train"),
+    }
+    # How far writer and labeller agree does not change with what becomes of a text.
+    assert agreement(kept) == agreement(rows)
+    assert agreed_on(kept) == agreed_on(rows)
+    labels_in = Classification(task).labels_in
+    assert kappa(kept, labels_in) == kappa(rows, labels_in)
 
 
 def test_what_is_dropped_by_curation_never_reaches_the_teacher(tmp_path: Path) -> None:
