@@ -159,12 +159,18 @@ def _cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _even_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
-    """No feedback at all: what the student can decides nothing."""
-    task, loop = planner.task, planner.task.loop
+    """No feedback at all: neither the student nor what became of texts decides what is asked.
+
+    Were labels with few kept texts to come first, those of which none can be kept would take all.
+    """
+    names, loop = planner.task.names, planner.task.loop
     if planner.number == 0:
         count = -(-(loop.cover + planner.held_out) // COVER_REPLY)
-        return {"cover": dict.fromkeys(task.names, count)}
-    return {"cover": _shares(planner, planner.conversations, dict.fromkeys(task.names, 1.0))}
+        return {"cover": dict.fromkeys(names, count)}
+    asked, shares = _covered(planner, made), Counter[str]()
+    for _ in range(planner.conversations):
+        shares[min(names, key=lambda name: asked[name] + shares[name])] += 1
+    return {"cover": dict(sorted(shares.items()))}
 
 
 def _blind_cover(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,23 @@ def test_conversations_that_no_mistake_fills_are_spent_on_cover(task: Task, ledg
     assert {*plan["pool"]} <= {*data.unlabeled}
 
 
+def test_static_asks_for_every_label_alike_whatever_became_of_their_texts(
+    task: Task, ledger: Ledger
+) -> None:
+    data, counts = load_data(task), []
+    wanted = task.loop.quota + task.loop.conversations
+    for number in range(7):
+        plan = Planner(task, data, ledger, number, (), even, embed).plan(ARMS["static"].parts)
+        assert number == 0 or sum(plan["cover"].values()) == wanted
+        counts.append(plan["cover"])
+        ledger.set_plan(number, plan)
+        # All that is ever kept is of one label.
+        kept = [Example(f"text {number} {n}", task.names[0], "cover") for n in range(9)]
+        ledger.add_rows([Row(number, example, "train") for example in kept])
+        asked = [sum(plan.get(name, 0) for plan in counts) for name in task.names]
+        assert max(asked) - min(asked) <= 1
+
+
 @pytest.mark.parametrize("correct", [True, False])
 def test_after_no_mistake_the_least_sure_right_answers_may_be_asked_about(
     correct: bool, tmp_path: Path, ledger: Ledger

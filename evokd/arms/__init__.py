@@ -72,9 +72,9 @@ class Arm:
 
 
 # static is the paper's static distillation (arXiv 2403.06414): the same prompts, no feedback:
-# neither mistakes nor scores of the student decide what it asks. The
-# others are after PGKD (2411.05045), AugGPT (2302.13007), ZeroGen (2202.07922), SunGen (2205.12679)
-# and EDA (1901.11196); what each leaves out of its source stands where its part is.
+# neither the student nor what became of texts decides what it asks. The others are after PGKD
+# (2411.05045), AugGPT (2302.13007), ZeroGen (2202.07922), SunGen (2205.12679) and EDA (1901.11196);
+# what each leaves out of its source stands where its part is.
 ARMS = {
     "evokd": Arm(
         "learning from mistakes",
