@@ -12,6 +12,10 @@ from evokd.paired import counts, ratio
 from evokd.spending import tokens
 from evokd.stages import Stages
 from evokd.task import Task, TaskData
+from evokd.trust import was_labelled
+
+FED = ("hard", "easy", "pool")
+"""Origins of the texts that an arm with feedback asks for because of what its student says."""
 
 
 def scored(stages: Stages) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def scored(stages: Stages) -> dict[str, Any]:
     measure = measure_of(stages.task)
     results = stages.ledger.results()
     field = "test" if on == "test" else "gold_dev"
-    spent = [tokens(r["tokens"]) for r in results]
+    spent, rows = [tokens(r["tokens"]) for r in results], stages.ledger.rows()
     curve = [
         [so_far, r[field][measure]]
         for so_far, r in zip(spent, results, strict=True)
@@ -41,9 +45,11 @@ def scored(stages: Stages) -> dict[str, Any]:
         "counts": counted.astype(int).tolist(),
         "tokens": max(spent, default=0),
         "curve": [[0, before], *curve],
-        "kept": len(stages.ledger.rows(split="train")),
+        "kept": sum(row.split == "train" for row in rows),
         # One that the budget left without a label taught nothing.
         "rounds": sum(r["written"] > r["dropped"].get("budget", 0) for r in results[1:]),
+        "fed": len({row.round for row in rows if row.example.origin in FED and was_labelled(row)}),
+        "ended": stages.ledger.stage("loop")["ended"],
         "useless": stages.ledger.stage("round 0 texts").get("useless", ""),
         "doubted": bool("doubt" in (stages.ledger.stage("final") or {})),
     }

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evokd.arms import ARMS
-from evokd.cell import in_order, result_of, run_cell
+from evokd.cell import begun_alike, in_order, result_of, run_cell
 from evokd.cell_score import gold_texts
 from evokd.comparison import compared, write_page
 from evokd.curate import check_apart
@@ -90,7 +90,7 @@ def compare(
         run_cell(
             cell_task(task, contest, arm=arm, seed=seed, data=data, out=out),
             out / f"{arm}-{seed}",
-            first=out / f"{order[0]}-{seed}",
+            first=begun_alike(out, order, seed),
             watch=watch,
             open_model=open_model,
             learner=learner,

@@ -24,6 +24,7 @@ WITHOUT = "static"
 differs than feedback."""
 UNEQUAL = 0.1  # share by which tokens may differ before the page says so
 ROUNDED = 1e-5  # what `averaged` may round off
+UNFED = "no text came of feedback"
 ALONE = "; with one run per arm, chance between runs is not included"
 MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1"}
 
@@ -66,7 +67,7 @@ def compared(
         + _best(one, other, of=len(others))
         + _doubt(arms[one], one),
         "method": METHOD if len(results[first]) > 1 else METHOD + ALONE,
-        "warnings": _warnings(arms, first),
+        "warnings": _warnings(arms, one),
     }
 
 
@@ -176,7 +177,7 @@ def _arm(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rounds": statistics.fmean(cell["rounds"] for cell in cells),
         "doubted": sum(cell.get("doubted", False) for cell in cells),
         "useless": [cell["useless"] for cell in cells if cell.get("useless")],
-        "unfed": sum(cell["rounds"] < 1 and not _without_teacher(cell) for cell in cells),
+        "unfed": [cell["ended"] for cell in cells if not (cell["fed"] or _without_teacher(cell))],
         "scores": scores,
         "curve": averaged([whole_curve(cell) for cell in cells]),
     }
@@ -187,21 +188,28 @@ def _without_teacher(cell: Mapping[str, Any]) -> bool:
 
 
 def _doubt(of: Mapping[str, Any], arm: str) -> str:
-    """Say in how many runs of an arm its teacher had no part in the student."""
-    told = (of["doubted"], "the teacher was not trusted"), (len(of["useless"]), USELESS)
+    """Say in how many runs of an arm its teacher, or feedback, had no part in the student."""
+    told = [(of["doubted"], "the teacher was not trusted"), (len(of["useless"]), USELESS)]
+    if arm in FEEDBACK:
+        told.append((len(of["unfed"]), UNFED))
     return "".join(
         f"; in {count} of {of['seeds']} runs of {arm} {what}" for count, what in told if count
     )
 
 
-def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
-    """Say where the arms did not cost the same, and where feedback never had its turn."""
+def _warnings(arms: Mapping[str, Mapping[str, Any]], one: str) -> list[str]:
+    """Say where the arms did not cost the same, and where feedback never had its turn.
+
+    Args:
+        one: the arm whose cost the others are set against, if it asks a teacher.
+    """
     most = max(of["tokens"] for of in arms.values()) or 1
+    asking = [arm for arm in (one, *arms) if ARMS[arm].teacher]
     made = [
-        f"not at the same cost: {arm} spent {of['tokens']:,.0f} tokens,"
-        f" {first} {arms[first]['tokens']:,.0f}"
-        for arm, of in arms.items()
-        if ARMS[arm].teacher and abs(of["tokens"] - arms[first]["tokens"]) > UNEQUAL * most
+        f"not at the same cost: {arm} spent {arms[arm]['tokens']:,.0f} tokens,"
+        f" {asking[0]} {arms[asking[0]]['tokens']:,.0f}"
+        for arm in arms
+        if arm in asking and _apart(arms[arm], arms[asking[0]]) > UNEQUAL * most
     ]
     for arm, of in arms.items():
         if of["doubted"]:
@@ -217,10 +225,14 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], first: str) -> list[str]:
             )
         if arm in FEEDBACK and of["unfed"]:
             made.append(
-                f"the budget ended before {arm} had any feedback in {of['unfed']} of"
-                f" {of['seeds']} runs: raise it"
+                f"in {len(of['unfed'])} of {of['seeds']} runs of {arm} {UNFED}"
+                f" ({' or '.join(sorted({*of['unfed']}))})"
             )
     return made
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    return float(abs(one["tokens"] - other["tokens"]))
 
 
 def _points(share: float) -> str:

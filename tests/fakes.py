@@ -211,7 +211,7 @@ def _body(asked: str) -> str:
 
 
 def _quoted(asked: str) -> str:
-    text: str = json.loads(asked.rpartition("Text: ")[2])
+    text: str = json.loads(f"\n{asked}".rpartition("\nText: ")[2])
     return text
 
 

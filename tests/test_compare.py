@@ -194,8 +194,9 @@ def test_what_makes_a_comparison_unfair_is_said(tmp_path: Path) -> None:
     record, _, _ = held(task, tmp_path / "one", Contest(ARMS, seeds=1, tokens=4000))
     assert record is not None
     assert record["warnings"] == [
-        "the budget ended before evokd had any feedback in 1 of 1 runs: raise it"
+        "in 1 of 1 runs of evokd no text came of feedback (the budget is spent)"
     ]
+    assert record["says"].endswith("; in 1 of 1 runs of evokd no text came of feedback")
     assert record["arms"]["evokd"]["scores"] == record["arms"]["static"]["scores"]
     assert record["says"].startswith("whether feedback paid cannot be told")
     record, _, _ = held(task, tmp_path / "two", Contest(ARMS, seeds=1, tokens=30_000))
@@ -402,7 +403,8 @@ def made_up(arms: dict[str, list[float]], **more: Any) -> dict[str, list[dict[st
         arm: [
             {"on": "test", "measure": "accuracy", "score": score, "tokens": 9, "kept": 3,
              "counts": [[2 * (n < 100 * score), 2] for n in range(100)],
-             "curve": [[0, 0.1]], "rounds": 1, **more}
+             "curve": [[0, 0.1]], "rounds": 1, "fed": 1,
+             "ended": "all rounds are run", **more}
             for score in scores
         ]
         for arm, scores in arms.items()
@@ -448,10 +450,36 @@ def test_the_sentence_has_the_figures_of_the_pair_that_it_is_about() -> None:
 
 
 def test_feedback_that_never_had_its_turn_is_told_wherever_it_stands() -> None:
-    cells = made_up({"static": [0.5] * 2, "evokd": [0.5] * 2}, rounds=0)
-    assert compared(cells, tokens=99, shots=None)["warnings"] == [
-        "the budget ended before evokd had any feedback in 2 of 2 runs: raise it"
+    cells = made_up({"static": [0.5] * 2, "evokd": [0.5] * 2}, fed=0)
+    for cell, why in zip(cells["evokd"], ("b", "a"), strict=True):
+        cell["ended"] = why
+    told = compared(cells, tokens=99, shots=None)
+    assert told["warnings"] == ["in 2 of 2 runs of evokd no text came of feedback (a or b)"]
+    assert told["says"].endswith("; in 2 of 2 runs of evokd no text came of feedback")
+
+
+def test_costs_are_set_against_the_arm_that_the_sentence_is_about() -> None:
+    cells = made_up({"seed-only": [0.4], "evokd": [0.9], "static": [0.5]})
+    for arm, tokens in (("seed-only", 0), ("evokd", 3000), ("static", 1000)):
+        cells[arm][0]["tokens"] = tokens
+    assert compared(cells, tokens=None, shots=None)["warnings"] == [
+        "not at the same cost: static spent 1,000 tokens, evokd 3,000"
     ]
+
+
+@pytest.mark.parametrize("again", [("pgkd", "static"), ("pgkd", "eda")])
+def test_an_arm_that_is_added_hears_the_first_round_of_one_that_is_there(
+    again: tuple[str, ...], tmp_path: Path
+) -> None:
+    task = make_task(tmp_path / "task")
+    for arms in (ARMS, again):
+        held(task, tmp_path / "out", Contest(arms, seeds=1, tokens=9000))
+    first = {}
+    for name in ("evokd-1", "static-1", "pgkd-1"):
+        with reading(tmp_path / "out" / name / "run.db") as ledger:
+            calls = ledger.calls("round 0/")
+        first[name] = {(call.key, json.dumps(call.reply)) for call in calls}
+    assert first["evokd-1"] == first["static-1"] == first["pgkd-1"]
 
 
 def test_the_table_fits_a_terminal(
@@ -486,7 +514,8 @@ def test_the_final_student_ends_a_curve() -> None:
 
 def test_a_distrusted_teacher_is_told_of() -> None:
     cell = {"on": "test", "measure": "accuracy", "score": 0.5, "counts": [[1, 1], [0, 1]],
-            "tokens": 9, "curve": [[0, 0.1]], "kept": 3, "rounds": 0}  # fmt: skip
+            "tokens": 9, "curve": [[0, 0.1]], "kept": 3, "rounds": 0, "fed": 0,
+            "ended": ""}  # fmt: skip
     told = compared({"evokd": [cell | {"doubted": True}], "static": [cell]}, tokens=99, shots=None)[
         "warnings"
     ]

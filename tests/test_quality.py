@@ -24,6 +24,7 @@ from evokd.arms import ARMS
 from evokd.demo.training.corpus import half
 from evokd.errors import InputError
 from evokd.examples import Example
+from evokd.loop import VERSION
 from evokd.prompts import ask_label
 from evokd.task import Task, load_data
 from evokd.teacher import Score, Scored
@@ -43,6 +44,8 @@ def cell(score: float, seed: int, *, tokens: int = 1000) -> dict[str, Any]:
         "curve": [[0, 0.3], [tokens // 4, right], [tokens, right]],
         "groups": {"seen": right},
         "budget": tokens,
+        "teacher": "demo",
+        "way": VERSION,
     }
 
 
@@ -109,7 +112,9 @@ class _Judge:
 
 def test_a_judged_teacher_spends_as_the_teacher_and_says_what_the_judge_does() -> None:
     teacher, labels = ScriptedTeacher(), dict.fromkeys(LABELS[:2], "")
-    asked = [Score(ask_label("drinks", labels, text), (*labels,)) for text in ("green", 'a "b"')]
+    asked = [
+        Score(ask_label("drinks", labels, text), (*labels,)) for text in ("green", 'a "b" Text: c')
+    ]
     told: dict[int, Scored] = {}
     judged = JudgedTeacher(teacher, _Judge())  # type: ignore[arg-type]
     answers = judged.score(asked, told.__setitem__)
@@ -173,12 +178,39 @@ def test_the_table_has_what_the_issue_names(cells: Cells) -> None:
     assert gap["low"] > 0.3
     static = table["arms"]["static"]["mean"]
     assert gap["error_removed"] == pytest.approx(gap["diff"] / (0.97 - static))
-    assert gap["tokens_share"] <= 0.25
+    assert gap["tokens_to_reach"] == 250
+    assert gap["tokens_share"] == 1, "the other had its score as soon"
     one = table["differences"]["evokd-pgkd"]
     assert one["seeds"] == 1  # the seeds that both have
     assert one["low"] > 0
     assert one["verdict"] == "cannot be told"
     assert in_words(stored["tasks"]).count(") over the texts |") == 1
+
+
+def test_cells_of_other_budgets_or_teachers_are_not_set_against_each_other(cells: Cells) -> None:
+    cells.add("t", "pgkd", 1, cell(0.5, 1, tokens=99))
+    cells.add("t", "eda", 1, cell(0.5, 1) | {"teacher": "another"})
+    assert {*cells.table()["t"]["differences"]} == {"evokd-static"}
+
+
+def test_an_arm_of_an_earlier_version_is_marked(cells: Cells) -> None:
+    assert "†" not in in_words(cells.table())
+    old = cell(0.4, 2)
+    del old["way"]
+    cells.add("t", "static", 2, old)
+    told = in_words(cells.table())
+    assert "| static † | 3 |" in told
+    assert "\n†: some cells of an earlier version.\n" in told
+
+
+def test_what_an_arm_needs_is_a_share_of_what_the_other_needs_to_its_own_score(
+    tmp_path: Path,
+) -> None:
+    made = Cells(tmp_path / "quality.json", quick=False)
+    for seed, tokens in ((1, 1000), (2, 1200)):
+        for arm in ("evokd", "static"):
+            made.add("t", arm, seed, cell(0.8, seed, tokens=tokens) | {"budget": 1000})
+    assert made.table()["t"]["differences"]["evokd-static"]["tokens_share"] == 1
 
 
 def test_a_pool_counts_the_labelled_texts_to_a_share_of_full_data(tmp_path: Path) -> None:

@@ -33,10 +33,11 @@ from benchmarks.quality.tasks import Setting, make_task, rows_of, settings
 from benchmarks.quality.variants import VARIANTS, arm_under, varied
 from benchmarks.quality.words import in_words
 from evokd.answers import names_in
-from evokd.cell import in_order, run_cell
+from evokd.cell import begun_alike, in_order, run_cell
 from evokd.compare import Contest, cell_task, draw_seeds
 from evokd.examples import Example
 from evokd.ledger import reading
+from evokd.loop import VERSION
 from evokd.runfiles import RunFiles
 from evokd.task import load_data
 from evokd.watch import Silent
@@ -89,8 +90,7 @@ def _cell(
     draw_seeds(task, contest, seed=seed, data=data, out=folder)
     mine = cell_task(task, contest, arm=arm_under(arm), seed=seed, data=data, out=folder)
     print(f"{setting.name}/{arm}/{seed}", flush=True)
-    first = folder / f"{contest.arms[0]}-{seed}"
-    run = folder / f"{arm}-{seed}"
+    first, run = begun_alike(folder, contest.arms, seed), folder / f"{arm}-{seed}"
     opener = partial(judged, setting, mine, args.data, folder) if setting.judged else None
     done = run_cell(varied(mine, arm), run, first=first, watch=Lines(), open_model=opener)
     # The ledger has all that is asked for later; a hundred students would fill the disk.
@@ -101,6 +101,7 @@ def _cell(
         "groups": groups(setting, test, done["counts"]),
         "budget": contest.tokens,
         "teacher": Path(args.teacher).name,
+        "way": VERSION,
         "seconds": round(time.monotonic() - began),
     }
 

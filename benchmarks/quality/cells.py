@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.quality.variants import BASES, OF
 from evokd.comparison import ROUNDED, averaged, reached, whole_curve
 from evokd.errors import InputError
+from evokd.loop import VERSION
 from evokd.paired import METHOD, Difference, differences
 from evokd.writable import write_whole
 
@@ -109,6 +110,8 @@ def summed(cells: Mapping[int, Any], full: Mapping[str, Any] | None) -> dict[str
             for name in sorted(groups)
         },
         "budgets": sorted({cell["budget"] for cell in cells.values()}),
+        # Before cells had it, round 0 was trained for longer (benchmarks/LOG.md).
+        "earlier": any(cell.get("way") != VERSION for cell in cells.values()),
     }
 
 
@@ -129,11 +132,13 @@ def against(
 ) -> dict[str, Any]:
     """Return "first-other" -> difference over the seeds that both have, and what it removes.
 
-    `error_removed` is the share of the error that the other leaves above full data.
+    Of cells with other budgets or teachers nothing can be said. `error_removed` is the share of the
+    error that the other leaves above full data.
     """
     made = {}
     for other in arms:
-        shared = sorted({*arms.get(first, {})} & {*arms[other]})
+        both = {*arms.get(first, {})} & {*arms[other]}
+        shared = sorted(n for n in both if _alike(arms[first][n], arms[other][n]))
         if other == first or not shared:
             continue
         one, two = ([arms[arm][seed] for seed in shared] for arm in (first, other))
@@ -150,8 +155,9 @@ def _told(
 ) -> dict[str, Any]:
     mean = statistics.fmean(cell["score"] for cell in two)
     left = full["score"] - mean if full else 0.0
-    tokens = statistics.fmean(cell["tokens"] for cell in two)
-    needed = reached(averaged([whole_curve(cell) for cell in one]), mean - ROUNDED)
+    needed, own = (
+        reached(averaged([whole_curve(cell) for cell in of]), mean - ROUNDED) for of in (one, two)
+    )
     return {
         "diff": found.diff,
         "low": found.low,
@@ -160,8 +166,12 @@ def _told(
         "verdict": found.verdict,
         "error_removed": found.diff / left if left > 0 else None,
         "tokens_to_reach": needed,
-        "tokens_share": needed / tokens if needed is not None and tokens else None,
+        "tokens_share": needed / own if needed is not None and own else None,
     }
+
+
+def _alike(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return all(one[name] == two[name] for name in ("budget", "teacher"))
 
 
 def _counts(cells: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -98,5 +98,5 @@ def judged(setting: Setting, task: Task, data: Path, folder: Path) -> JudgedTeac
 
 def _text(request: Score) -> str:
     """Return the text that a labelling question ends with."""
-    text: str = json.loads(request.messages[-1].content.rpartition("Text: ")[2])
+    text: str = json.loads(request.messages[-1].content.rpartition("\nText: ")[2])
     return text

@@ -12,6 +12,7 @@ HEAD = (
     " evokd minus it, 95 % interval | of its error removed |\n"
     "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 )
+EARLIER = " †"
 
 
 def in_words(table: Mapping[str, Any]) -> str:
@@ -30,7 +31,8 @@ def _section(about: Mapping[str, Any]) -> str:
     full = f"full data {about['full']:.3f}; " if about["full"] else ""
     budgets = sorted({budget for _, of in ordered for budget in of["budgets"]})
     spent = " or ".join(f"{budget:,}" for budget in budgets)
-    return f"{full}budget {spent} tokens.\n\n{HEAD}{rows}{_pool(ordered)}"
+    note = f"\n{EARLIER.strip()}: some cells of an earlier version.\n" if EARLIER in rows else ""
+    return f"{full}budget {spent} tokens.\n\n{HEAD}{rows}{note}{_pool(ordered)}"
 
 
 def _row(arm: str, of: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
@@ -44,7 +46,8 @@ def _row(arm: str, of: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     if arm in BASES and told:
         told = f"{BASES[arm]}: {told}"
     cells = (
-        arm, of["seeds"], _figure(of["mean"]), _figure(of["std"]), share, seen, unseen, told,
+        arm + EARLIER * of["earlier"], of["seeds"], _figure(of["mean"]), _figure(of["std"]), share,
+        seen, unseen, told,
         "" if removed is None else f"{100 * removed:.0f} %",
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |\n"
