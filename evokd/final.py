@@ -58,7 +58,7 @@ def _saved(
     chosen = chosen or _preferred(scores, loop.task.selection.tolerance)
     student = made.get(chosen) or loop.students.of(int(result["round"]))
     student.save(folder)
-    trained = result["trained_on"] if chosen == best else len(_examples_of(loop, chosen))
+    trained = _learnt(loop, result) if chosen == best else len(_examples_of(loop, chosen))
     return {"chosen": chosen, "dev_macro_f1": scores, "trained_on": trained}
 
 
@@ -70,6 +70,14 @@ def _preferred(scores: Mapping[str, float], tolerance: float) -> str:
 
 def _best(loop: Loop) -> str:
     return f"round {loop.selection.best_round()}"
+
+
+def _learnt(loop: Loop, result: Mapping[str, Any]) -> int:
+    """Return how many examples a round's student has learnt, those of the rounds before too."""
+    if loop.task.loop.training != "sequential":
+        return int(result["trained_on"])
+    stood = [r for r in loop.ledger.results() if not r["rolled_back"]]
+    return sum(r["trained_on"] for r in stood if r["round"] <= result["round"])
 
 
 def _alone(loop: Loop) -> Fitted:

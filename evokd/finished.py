@@ -123,7 +123,7 @@ def meta_of(
         domain=task.domain,
         labels=task.labels,
         max_length=min(task.student.max_length, student.tokenizer.model_max_length),
-        base_model=task.student.model,
+        base_model=task.student.encoder,
         teacher=(ledger.meta("teacher") or {"name": "unknown"})["name"],
         training=training,
         examples=_shown(kind_of(task), [row.example for row in ledger.rows(split="gate")]),

@@ -69,6 +69,8 @@ def _better(measured: Measured) -> str:
 
 def _sure(task: Task, measured: Measured) -> Finding:
     share = measured.sure
+    if not task.method.second_opinion:
+        return good("agreement", "not tried: it is asked once (method.second_opinion)")
     how = "names the same label in both orders" if task.kind == "classification" else "is sure"
     says = f"{how} for {_counts(share)} texts"
     facts = {"hits": share.hits, "of": share.of}

@@ -62,7 +62,9 @@ def forecast(task: Task, data: TaskData, measured: Measured) -> Forecast:
 
 def _loop(task: Task, data: TaskData, measured: Measured) -> tuple[Part, Part]:
     """Return the first round and all later ones, were there no budget."""
-    rounds, cover, feedback = task.loop.rounds, measured.cover, measured.feedback
+    rounds, cover = _rounds(task), measured.cover
+    # Where none of its texts has a label there was nothing to try feedback on.
+    feedback = measured.feedback if measured.feedback.conversations else cover
     first, covers, talks = _conversations(task, data)
     pools = [_labelled(measured, texts) for texts in _pools(task, data)]
     sure = [round(texts * measured.sure.value) for texts in _pools(task, data)]
@@ -80,9 +82,14 @@ def _loop(task: Task, data: TaskData, measured: Measured) -> tuple[Part, Part]:
     )
 
 
+def _rounds(task: Task) -> int:
+    """Return the rounds behind the first; an arm that asks for nothing has none."""
+    return task.loop.rounds if ARMS[task.loop.arm].parts else 0
+
+
 def _within(task: Task, first: Part, later: Part) -> tuple[Part, Part, int]:
     """Cut both where a budget of tokens ends the loop; return how many rounds there are, too."""
-    cap, rounds = task.budget.tokens, task.loop.rounds
+    cap, rounds = task.budget.tokens, _rounds(task)
     if cap is None or first.cost.tokens + later.cost.tokens <= cap:
         return first, later, rounds
     first = _cut(first, cap)
@@ -158,7 +165,7 @@ def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
             break
         each = conversations(wanted - have, labels=len(task.names))
         asked += each * len(task.names)
-        have = _kept(cover, asked)
+        have = _kept(replace(cover, kept=cover.agreed), asked)
     return Part("texts for the gate", _written(cover, asked), have)
 
 
@@ -199,8 +206,8 @@ def _assumptions(
         f"a conversation gives {cover.texts / max(1, cover.conversations):.1f} texts, of which"
         f" {cover.kept / max(1, cover.texts):.0%} are kept; late rounds repeat more and keep fewer",
         "the machine stays as busy as it was in the pilot",
-        f"{rounds} of {loop.rounds} rounds are begun before the budget is spent"
-        if rounds < loop.rounds
+        f"{rounds} of {_rounds(task)} rounds are begun before the budget is spent"
+        if rounds < _rounds(task)
         else f"all {rounds} rounds are run; without a better dev score for"
         f" {task.selection.patience} of them the run ends earlier",
         "export, gate, nano student and latency table are not counted: a minute or two",

@@ -107,12 +107,15 @@ class Lineage:
         return asdict(self)
 
 
-def checks(row: Row, *, labelled: bool, twin: Callable[[], str]) -> tuple[Check, ...]:
+def checks(
+    row: Row, *, labelled: bool, twin: Callable[[], str], tell: Callable[[str, str], str]
+) -> tuple[Check, ...]:
     """Return the checks of the loop in their order; those behind a failed one were not made.
 
     Args:
         labelled: whether the teacher was asked for its label; some arms set it.
         twin: names the text that a dropped one is too like.
+        tell: says the answer to a text in words.
     """
     reason, source = row.reason or "", row.source or ""
     leak = reason.startswith("leak: ")
@@ -124,9 +127,10 @@ def checks(row: Row, *, labelled: bool, twin: Callable[[], str]) -> tuple[Check,
     unlabelled = reason == SPENT and not row.example.label
     says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
     budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
+    wanted = f"asked for {source}, labelled {tell(row.example.label, row.example.text)}"
     unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
     if row.example.origin == RELABELLED:
-        unasked = f"asked for {source}, kept as {row.example.label}"
+        unasked = wanted
     made = [
         Check("has words", reason != "empty"),
         Check("no leak of a dev or test text", not leak, twin() if leak else ""),
@@ -136,8 +140,7 @@ def checks(row: Row, *, labelled: bool, twin: Callable[[], str]) -> tuple[Check,
         Check("its label can be trusted", not doubted, reason if doubted else unasked),
     ]
     if row.example.origin == "cover":
-        says = f"asked for {source}, labelled {row.example.label}"
-        made.append(Check("is what was asked for", reason != ASKED, says))
+        made.append(Check("is what was asked for", reason != ASKED, wanted))
     made += [budget] * (not unlabelled)
     later = reason in LATER
     made.append(Check("not taken back later", not later, reason if later else ""))

@@ -39,6 +39,10 @@ from evokd.students import Students
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps
 
+WAY, VERSION = "way of working", "3"
+"""Of how rounds are planned, replies are read, and students trained: a run that another one began
+would mix what both make."""
+
 
 class Loop:
     """A run's loop, whose state is the ledger and the folder of students."""

@@ -68,6 +68,7 @@ class Trial:
         texts: how many texts they gave.
         labelled: how many of those were new and had to be labelled.
         kept: how many would be trained on.
+        agreed: how many of those are of the label that they were written for.
         writing, labelling: what it took.
     """
 
@@ -76,6 +77,7 @@ class Trial:
     texts: int
     labelled: int
     kept: int
+    agreed: int
     writing: Cost
     labelling: Cost
 

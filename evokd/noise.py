@@ -64,6 +64,8 @@ def by_mixture(
     except ImportError as exc:
         raise MissingExtra("train", exc) from exc
     column = losses(answers, said)[:, None]
+    if np.ptp(column) < TINY:
+        return []
     fitted = GaussianMixture(2, reg_covar=1e-4, random_state=0).fit(column)
     small = int(fitted.means_[:, 0].argmin())
     clean = fitted.predict_proba(column)[:, small]

@@ -30,7 +30,7 @@ from evokd.ledger import Ledger
 from evokd.lessons import Learner
 from evokd.measured import Cost, Fit, Measured, Share, Trial
 from evokd.planning import Planner
-from evokd.records import ASKED, Prediction, Row
+from evokd.records import ASKED, RELABELLED, Prediction, Row
 from evokd.replies import FAULTS
 from evokd.seeds import derive
 from evokd.task import Task, TaskData
@@ -206,6 +206,7 @@ class Pilot:
             texts=len(rows),
             labelled=sum(map(was_labelled, rows)),
             kept=sum(row.split is not None for row in rows),
+            agreed=sum(bool(row.split) and row.example.origin != RELABELLED for row in rows),
             writing=writing,
             labelling=labelling,
         ), list(rows)

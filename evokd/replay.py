@@ -15,10 +15,9 @@ from evokd.formats import conll, jsonl
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
-from evokd.loop import Loop
+from evokd.loop import VERSION, WAY, Loop
 from evokd.noise import NOISY
 from evokd.records import Row
-from evokd.replies import READING, VERSION
 from evokd.task import Task, TaskData
 from evokd.watch import Silent
 
@@ -33,9 +32,9 @@ def replay(ledger: Ledger) -> list[Row]:
         InputError: when the ledger holds no run.
     """
     task, data = recorded_task(ledger)
-    if ledger.meta("run").get(READING) != VERSION:
+    if ledger.meta("run").get(WAY) != VERSION:
         raise ReplayMiss(
-            "another version of evokd made this run, and read replies otherwise",
+            "another version of evokd made this run, and planned or read otherwise",
             "replay it with that version",
         )
     with tempfile.TemporaryDirectory() as folder:

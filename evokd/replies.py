@@ -36,8 +36,6 @@ Fault = Literal["empty text", "text too long", "text not Unicode", "not asked fo
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Why a text is left out of a reply whose other texts are read."""
 MAX_TEXT = 2000
-READING, VERSION = "way of reading replies", "2"
-"""Of how replies are read and joined: a run that another one began would mix what both make."""
 Item = TypeVar("Item", tuple[str, str], tuple[str, str, str])
 
 

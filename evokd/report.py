@@ -130,7 +130,7 @@ def content(task: Task, data: TaskData, ledger: Ledger) -> dict[str, Any]:
         "tell": partial(in_words, task.kind),
         "judged": bool(told.after(told.split)),
         "version": __version__,
-        "prompts_version": prompts.VERSION,
+        "prompts_version": (ledger.meta("run") or {}).get("prompts", prompts.VERSION),
         "teacher": (ledger.meta("teacher") or {}).get("name", "unknown"),
         "by": by,
         "headline": headline(told),
@@ -267,6 +267,11 @@ def asked(told: Told) -> list[dict[str, Any]]:
 
 
 def settings(task: Task) -> list[tuple[str, dict[str, Any]]]:
-    """Return the groups of the resolved settings, every default included."""
+    """Return the groups of the resolved settings, every default included.
+
+    Not the teacher's model, which a run does not record; the page names the teacher.
+    """
     groups = {n: g for n, g in task.settings().items() if isinstance(g, dict) and n != "labels"}
+    groups["teacher"].pop("model")
+    groups["student"]["model"] = task.student.encoder
     return list(groups.items())

@@ -16,17 +16,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evokd import prompts, replies, writable
+from evokd import prompts, writable
 from evokd.calls import Calls
 from evokd.curate import check_apart
 from evokd.demo import TEACHERS, embedded_kinds
 from evokd.errors import InputError
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger, reading
+from evokd.loop import VERSION, WAY
 from evokd.replay import recorded_task
 from evokd.report import write_report
 from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
+from evokd.settings import StudentSettings
 from evokd.stages import Stages
 from evokd.task import Task, TaskData, load_data
 from evokd.teacher import THOUGHTS, Teacher, check_teacher, open_teacher
@@ -117,7 +119,9 @@ def export_run(
     ledger = Ledger(ledger_file, attempt=False)
     try:
         how = task.export.model_copy(update=dict(changes or {}))
-        task = task.model_copy(update={"export": how})
+        # The machine may be another one than trained it.
+        here = task.student.model_copy(update={"device": "auto", "threads": 0})
+        task = task.model_copy(update={"export": how, "student": here})
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{root}: its student is not finished", "run it to the end first")
         stages = Stages(
@@ -139,7 +143,11 @@ def _exported(stages: Stages, out: Path | None, *, force: bool) -> dict[str, Any
         raise InputError(f"{files.student}: no such folder", "run the task again, to the end")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(files.student, aside)
-    report, scores = stages.export(aside, force=force), stages.scores(aside)
+    try:
+        report, scores = stages.export(aside, force=force), stages.scores(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     if out is not None:
         os.replace(aside, target)
         return report
@@ -178,7 +186,7 @@ def identity(task: Task, data: TaskData) -> dict[str, Any]:
         "settings": _recorded(task),
         "data": data.fingerprint(),
         "prompts": prompts.VERSION,
-        replies.READING: replies.VERSION,
+        WAY: VERSION,
     }
 
 
@@ -196,6 +204,8 @@ def _compared(identity: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in identity["settings"].items()
     }
+    if model := settings["student"].get("model"):  # its folder may lie elsewhere now
+        settings["student"]["model"] = StudentSettings(model=model).encoder
     return identity | {"settings": settings}
 
 

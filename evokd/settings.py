@@ -5,6 +5,7 @@ Knows nothing of files or models; `evokd.task` reads these groups out of task.ya
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -32,7 +33,9 @@ FEEDBACK: tuple[ArmName, ...] = ("evokd", "pgkd")
 class Group(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class TeacherSettings(Group):
@@ -103,6 +106,11 @@ class StudentSettings(Group):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     threads: int = Field(0, ge=0, description="CPU threads; 0 means all that this process may use")
+
+    @property
+    def encoder(self) -> str:
+        """The model's name; of a folder its own, for where that lies is nobody else's business."""
+        return Path(self.model).name if Path(self.model).is_absolute() else self.model
 
 
 class LoopSettings(Group):

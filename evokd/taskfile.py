@@ -10,13 +10,43 @@ from pydantic import BaseModel, ValidationError
 from evokd.errors import InputError
 
 
+class Wrong(yaml.MarkedYAMLError):
+    """YAML that is read, and loses something."""
+
+
+class Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, and joins halves of characters, which JSON may write."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping, each key of which is there once."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise Wrong(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Return a value; a text holds whole characters alone."""
+        made = super().construct_scalar(node)
+        try:
+            return made.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise Wrong(problem="half a character", problem_mark=node.start_mark) from None
+
+
 def parsed(text: str, source: str) -> Any:
     """Read YAML; InputError names its source and, where it is known, the line."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
         where = getattr(broken, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
+        if isinstance(broken, Wrong):
+            raise InputError(
+                f"{source}{line}: {broken.problem}", "give it once, as a whole"
+            ) from None
         hint = "a value with a colon and a blank in it goes in quotes; `evokd init` writes a sample"
         raise InputError(f"{source}{line}: not YAML", hint) from broken
 

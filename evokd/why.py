@@ -8,10 +8,10 @@ examples for cover; or from the seed that was edited; and they from earlier ones
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from evokd.answers import unmarked
+from evokd.answers import in_words, unmarked
 from evokd.arms.edits import edits
 from evokd.calls import read_reply
 from evokd.curate import is_near
@@ -81,7 +81,12 @@ def why(ledger: Ledger, text: str) -> Lineage:
         weakness=_weakness(call),
         shown=shown,
         labelling=labelling,
-        checks=checks(row, labelled=bool(labelling), twin=lambda: _twin(record, row)),
+        checks=checks(
+            row,
+            labelled=bool(labelling),
+            twin=lambda: _twin(record, row),
+            tell=partial(in_words, record.task.kind),
+        ),
         ancestors=tuple(record.ancestors(shown)),
         also=also,
     )

@@ -19,6 +19,8 @@ TASKS = {
     "ForTokenClassification": "token-classification",
 }
 """How a model's class ends -> what optimum calls its task."""
+ASIDE = ".export-"
+"""What the name of a folder for half-made files begins with."""
 
 
 def export_onnx(student_dir: Path, *, opset: int, exporter: Exporter = "auto") -> Path:
@@ -49,7 +51,7 @@ def export_onnx(student_dir: Path, *, opset: int, exporter: Exporter = "auto") -
     except ImportError as error:
         raise MissingExtra("export", error) from error
     target.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=student_dir) as aside, quiet():
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=student_dir) as aside, quiet():
         try:
             run(student_dir, Path(aside) / target.name, task=task, opset=opset)
         except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:

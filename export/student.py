@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ from evokd.errors import EvokdError, InputError
 from export.card import write_card
 from export.gate import PARITY, GateReport, Given, Item, Version, compare, parity
 from export.half import write_half
-from export.onnx import Exporter, export_onnx
+from export.onnx import ASIDE, Exporter, export_onnx
 from export.quantize import Isa, Rung, Target, isa, ladder, quantize
 from serving import layout
 from serving.layout import Manifest, StudentFiles
@@ -132,6 +133,8 @@ def export_student(
     """
     files = StudentFiles(root)
     _check_labels(files, meta)
+    for left in root.glob(f"{ASIDE}*"):  # of an export that was killed
+        shutil.rmtree(left, ignore_errors=True)
     # From here to the new seal the folder is no whole student.
     for path in (files.manifest, files.int8, files.half):
         path.unlink(missing_ok=True)
@@ -175,7 +178,7 @@ def climb(
 ) -> list[Attempt]:
     """Try the rungs until the gate passes one, which becomes the INT8 file."""
     tried, names = [], list(meta.labels)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=files.root) as aside:
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=files.root) as aside:
         candidate = Path(aside) / files.int8.name
         for rung in rungs:
             quantize(files.onnx, candidate, rung=rung)
@@ -230,9 +233,10 @@ def add_scores(root: Path, scores: Mapping[str, Mapping[str, float]]) -> Manifes
 def _check_labels(files: StudentFiles, meta: StudentMeta) -> None:
     labels = list(tags_of(meta.labels) if meta.kind == "ner" else meta.labels)
     try:
-        config = _config(files)
-        found = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        # transformers leaves out what is its default: two labels of these names.
+        names = _config(files).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+        found = [names[str(index)] for index in range(len(names))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{files.config}: has no readable labels", "give the folder of a saved student"
         ) from error

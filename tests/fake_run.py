@@ -17,9 +17,8 @@ from evokd.examples import Example
 from evokd.gathering import known_texts
 from evokd.holdout import write_gate_texts
 from evokd.ledger import Ledger
-from evokd.loop import Loop
+from evokd.loop import VERSION, WAY, Loop
 from evokd.records import Row
-from evokd.replies import READING, VERSION
 from evokd.seeds import derive
 from evokd.students import SEED
 from evokd.task import Task, load_data, load_task
@@ -83,7 +82,7 @@ def grow(
     try:
         if ledger.meta("run") is None:
             ledger.set_meta("data", data.to_json())
-            ledger.set_meta("run", {"settings": task.settings(), READING: VERSION})
+            ledger.set_meta("run", {"settings": task.settings(), WAY: VERSION})
         loop = Loop(task, data, ledger=ledger, calls=calls, learner=learner,
                     folder=folder, watch=watch)  # fmt: skip
         if ledger.stage("seed_only") is None:

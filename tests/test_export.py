@@ -16,12 +16,13 @@ from tiny_student import (
     meta,
     torch_probabilities,
 )
+from transformers import BertConfig
 
 from evokd.errors import EvokdError, InputError, IntegrityError
 from export.card import card
 from export.gate import GateReport, Version
 from export.quantize import PLAIN, isa, ladder
-from export.student import add_scores, export_student
+from export.student import _check_labels, add_scores, export_student
 from serving import layout
 from serving.layout import StudentFiles, read_manifest, verify
 from serving.predictor import open_predictor
@@ -205,6 +206,20 @@ def test_a_folder_without_labels_is_named(saved: Path, content: str | None) -> N
             torch_probabilities=np.ones((1, 4)),
             meta=meta(),
         )
+
+
+def test_what_an_export_that_was_killed_left_is_removed(sealed: Path) -> None:
+    (sealed / ".export-half").mkdir()
+    (sealed / ".export-half" / "model.onnx").write_bytes(b"half")
+    export_tiny(sealed)
+    assert not list(sealed.glob(".export-*"))
+
+
+def test_labels_that_transformers_leaves_out_are_read(tmp_path: Path) -> None:
+    files = layout.StudentFiles(tmp_path)
+    BertConfig(id2label={0: "LABEL_0", 1: "LABEL_1"}).save_pretrained(tmp_path)
+    assert "id2label" not in files.config.read_text()
+    _check_labels(files, replace(meta(), labels={"LABEL_0": "", "LABEL_1": ""}))
 
 
 def test_labels_in_another_order_are_refused(saved: Path) -> None:

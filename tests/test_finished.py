@@ -25,8 +25,8 @@ from evokd.finished import meta_of, probabilities_of
 from evokd.kinds import kind_of
 from evokd.learner import EncoderLearner
 from evokd.ledger import Ledger
+from evokd.loop import VERSION, WAY
 from evokd.records import Row
-from evokd.replies import READING, VERSION
 from evokd.report import write_report
 from evokd.rounds_told import weaknesses
 from evokd.run import export_run
@@ -86,7 +86,7 @@ def ended(labeller_sealed: Path, tmp_path: Path) -> Path:
     stages = come_to_export("multilabel", labeller_sealed, tmp_path)
     ledger = stages.ledger
     ledger.set_meta("data", stages.data.to_json())
-    ledger.set_meta("run", {"settings": stages.task.settings(), READING: VERSION})
+    ledger.set_meta("run", {"settings": stages.task.settings(), WAY: VERSION})
     ledger.finish_stage("gate_texts", {"texts": 60})
     ledger.finish_stage("export", stages.export(stages.files.student))
     scores = stages.scores(stages.files.student)
@@ -255,6 +255,18 @@ def test_a_copy_changes_nothing_of_the_run(ended: Path, tmp_path: Path) -> None:
     assert layout.read_manifest(tmp_path / "copies" / "mine").labels == before.labels
     assert layout.read_manifest(ended / "student") == before
     assert not (ended / "report.html").exists()
+
+
+def test_an_export_that_fails_leaves_nothing_aside(
+    ended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise InputError("no room", "")
+
+    monkeypatch.setattr(Stages, "export", fails)
+    with pytest.raises(InputError, match="no room"):
+        export_run(ended, None)
+    assert not list(ended.glob(".student*"))
 
 
 @pytest.mark.parametrize("rename", [1, 2])

@@ -108,6 +108,10 @@ def test_of_a_tagger_the_texts_count_that_it_confirms() -> None:
     assert by_folds(spans, said, lambda answer: names_in(answer, "ner")) == [*range(20, 25)]
 
 
+def test_losses_that_are_all_alike_are_one_heap() -> None:
+    assert by_mixture(["a"] * 30, [Prediction("b", 0.9, 0.8)] * 30) == []
+
+
 def test_nothing_is_said_of_few_texts_and_every_text_is_in_one_fold() -> None:
     few = ["a"] * (FEWEST - 1)
     said = [Prediction("a", 0.9, 0.8)] * (FEWEST - 2) + [Prediction("b", 0.9, 0.8)]

@@ -414,14 +414,33 @@ def test_the_forecast_comes_true(ended: tuple[Run, Forecast]) -> None:
 
 def test_a_gate_whose_texts_are_hardly_kept_is_not_asked_for_on_and_on(tmp_path: Path) -> None:
     task = make_task(tmp_path, export={"gate_texts": 500})
-    hardly = Trial(8, Share(8, 8), 40, 40, 1, Cost(8, 9000, 900, 900, 2), Cost(80, 80_000, 80))
+    hardly = Trial(8, Share(8, 8), 40, 40, 30, 1, Cost(8, 9000, 900, 900, 2), Cost(80, 80_000, 80))
     first, rounds, gate, _ = forecast(task, load_data(task), changed(cover=hardly)).parts
     assert gate.cost.tokens_in > first.cost.tokens_in + rounds.cost.tokens_in, "of one batch"
     assert gate.cost.calls == 150 * 88 / 8
     assert gate.kept == round(150 / 8)
 
 
-TRIAL = Trial(8, Share(8, 8), 40, 40, 30, Cost(8, 800, 400, 900, 2), Cost(80, 8000, 80, 900, 4))
+def test_an_arm_of_no_texts_has_no_rounds(tmp_path: Path) -> None:
+    task = make_task(tmp_path, loop={"arm": "seed-only"})
+    made = forecast(task, load_data(task), replace(FINE, fit=Fit(0.0, 1.0, 0.0)))
+    assert made.parts[1].name.startswith("0 rounds")
+    assert made.parts[-1].cost.seconds == 3 * 60, "of the seeds, of round 0, and the final one"
+
+
+def test_feedback_that_could_not_be_tried_is_not_free(tmp_path: Path) -> None:
+    none = Trial(0, Share(0, 0), 0, 0, 0, 0, Cost(), Cost())
+    task = make_task(tmp_path, loop={"quota": 0})
+    assert forecast(task, load_data(task), changed(feedback=none)).parts[1].cost.tokens > 0
+
+
+def test_one_opinion_is_no_agreement(tmp_path: Path) -> None:
+    task = make_task(tmp_path, method={"second_opinion": False})
+    [found] = [f for f in judge(task, FINE) if f.topic == "agreement"]
+    assert "both orders" not in found.says
+
+
+TRIAL = Trial(8, Share(8, 8), 40, 40, 30, 30, Cost(8, 800, 400, 900, 2), Cost(80, 8000, 80, 900, 4))
 FINE = Measured("a teacher", Share(45, 50), Share(95, 100), (("music", "alarm", 3),), TRIAL, TRIAL,
                 Cost(100, 9000, 100, 1000, 5), Fit(2.0, 0.1, 0.001))  # fmt: skip
 
@@ -446,16 +465,16 @@ def changed(**parts: Any) -> Measured:
         (changed(own=Share(9, 20), kappa=0.36), "own texts", "warning", "kappa 0.36", "noisy"),
         (changed(own=Share(2, 20), kappa=0.05), "own texts", "wrong", "2 of 20", "none of them"),
         (
-            changed(cover=Trial(9, Share(2, 9), 6, 6, 6, Cost(), Cost())),
+            changed(cover=Trial(9, Share(2, 9), 6, 6, 6, 6, Cost(), Cost())),
             "replies", "warning", "10 of 17", "max_tokens",
         ),
         (
-            changed(cover=Trial(9, Share(9, 9), 99, 99, 1, Cost(), Cost())),
+            changed(cover=Trial(9, Share(9, 9), 99, 99, 1, 1, Cost(), Cost())),
             "texts", "warning", "31 of 139", "definitions",
         ),
         (changed(teacher="big"), "speed", "good", "big: 200 tokens/s", ""),
         (
-            changed(cover=Trial(9, Share(9, 9), 9, 9, 9, Cost(9, 9, 9, 9, 99), Cost())),
+            changed(cover=Trial(9, Share(9, 9), 9, 9, 9, 9, Cost(9, 9, 9, 9, 99), Cost())),
             "speed", "warning", "4 tokens/s", "smaller model",
         ),
     ],

@@ -196,6 +196,13 @@ def test_only_entities_are_written_as_tags(copy: Path, evokd_: Evokd, more: list
     is_refused(evokd_("replay", str(copy.parent), "--format", "jsonl"), "nothing is written")
 
 
+@pytest.mark.parametrize("name", ["texts.csv", "texts.TSV"])
+def test_texts_are_not_written_as_tables(copy: Path, evokd_: Evokd, name: str) -> None:
+    out = copy.parent / name
+    is_refused(evokd_("replay", str(copy.parent), "--out", str(out)), "written as JSON lines")
+    assert not out.exists()
+
+
 @given(st.lists(tagged_texts(), min_size=1))
 @settings(deadline=None)
 def test_any_entities_come_back_from_tokens_and_tags(

@@ -96,6 +96,29 @@ def test_a_run_of_an_earlier_version_goes_on_by_the_defaults_of_what_is_new(
         check(other, tmp_path / "run")
 
 
+def test_an_encoders_folder_may_lie_elsewhere(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "mine").mkdir(parents=True)
+    task = make_task(tmp_path / "task", student={"model": str(tmp_path / "one" / "mine")})
+    begin(task, tmp_path / "run")
+    moved = task.student.model_copy(update={"model": str(tmp_path / "two" / "mine")})
+    check(task.model_copy(update={"student": moved}), tmp_path / "run")
+    assert moved.encoder == "mine"
+    other = task.student.model_copy(update={"model": "minilm"})
+    with pytest.raises(InputError, match=r"was begun with other student\.model$"):
+        check(task.model_copy(update={"student": other}), tmp_path / "run")
+
+
+def test_a_run_of_another_way_of_working_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(tmp_path / "task")
+    begin(task, tmp_path / "run")
+    monkeypatch.setattr("evokd.run.VERSION", "another")
+    with pytest.raises(InputError, match=r"was begun with other way of working$"):
+        check(task, tmp_path / "run")
+
+
 def test_another_order_of_the_labels_is_another_task(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task")
     begin(task, tmp_path / "run")

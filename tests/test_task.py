@@ -176,6 +176,14 @@ def test_a_label_without_a_definition_is_empty(tmp_path: Path) -> None:
     assert task.undefined == ["music", "alarm"]
 
 
+def test_characters_that_json_writes_in_halves_are_whole(tmp_path: Path) -> None:
+    given = json.dumps(plain(labels={"a \U0001f600": "one \U0001f600", "b": "two"}))
+    assert load_task(written(tmp_path, given)).labels == {
+        "a \U0001f600": "one \U0001f600",
+        "b": "two",
+    }
+
+
 def test_a_definition_is_one_line(tmp_path: Path) -> None:
     text = "name: t\ndomain: d\nlabels:\n  a: |\n    one\n    two\n  b: x\ndata: {seed: s}\n"
     assert load_task(written(tmp_path, text)).labels == {"a": "one two", "b": "x"}
@@ -189,6 +197,9 @@ def test_a_definition_is_one_line(tmp_path: Path) -> None:
         ("when: 2024-13-32", ": not YAML"),
         ("[" * 500, ": not YAML"),
         ("!!python/object:os.system {}", "not YAML"),
+        ("name: t\nloop: {}\nloop: {}", "line 3: loop is given twice"),
+        ("labels:\n  a: x\n  a: y", "line 3: a is given twice"),
+        ('name: "\\ud83d"', "line 1: half a character"),
         ("", "holds no settings"),
         ("- name: t", "holds no settings"),
     ],

@@ -69,7 +69,10 @@ def main() -> None:
         where = error.filename or "a file was not written whole"
         _refuse(f"{where}: {error.strerror}", "give another path, or make room for it")
     except sqlite3.OperationalError as error:
-        _refuse(f"the run's database: {error}", "make room on the disk; the same command goes on")
+        _refuse(
+            f"the run's database: {error}",
+            "make room on the disk, or the file writable; the same command goes on",
+        )
 
 
 def _refuse(message: str, hint: str | None) -> NoReturn:
