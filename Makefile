@@ -75,5 +75,5 @@ demo-teacher: $(STAMP) ## Train the embedded teacher anew: make demo-teacher DAT
 	$(BIN)/python -m evokd.demo.training.fitness --data $(DATA) --model $(TRAINING)/teacher.gguf --kinds $(KINDS) --json $(TRAINING)/fitness.json
 	$(BIN)/python -m evokd.demo.training.card --data $(DATA) --out $(TRAINING) --name $(NAME)
 
-clean: ## Remove the environment, runs and caches
-	rm -rf $(VENV) .venv-transformers5 runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .venv-transformers5 build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -37,7 +37,7 @@ REFUSALS = {
     "403": "no API key is set, so only the machine itself may ask",
     "408": "the body took too long to come",
     "413": "the body is too large",
-    "415": "the body is not JSON",
+    "415": "the Content-Type is not JSON",
     "429": "too many requests are waiting; ask again",
     "503": "the answer took too long",
 }

@@ -100,7 +100,7 @@ def _built_in(file: Path) -> bool:
 
 
 def init(
-    folder: Annotated[Path | None, typer.Argument(help="A new or empty folder.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="A folder without these two files.")] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of task.yaml instead.")
     ] = False,

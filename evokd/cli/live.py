@@ -148,7 +148,7 @@ def _summary_lines(summary: Mapping[str, Any], out: Path) -> str:
     gate = "passed" if summary["gate"]["passed"] else "INT8 refused"
     gate += ", INT8" if summary["gate"]["served"] == INT8 else ", full precision"
     return (
-        f"gate: {gate} is served; round chosen by {summary['selection']}\n"
+        f"gate: {gate} is served; rounds judged by {summary['selection']}\n"
         f"teacher {teacher.get('name', '')}: {teacher['calls']:,} calls, {teacher['tokens_in']:,} "
         f"tokens in, {teacher['tokens_out']:,} out ({teacher['decoded']:,} really decoded)\n"
         f"texts: {examples['written']} written, {examples['kept']} kept, "

@@ -1,4 +1,4 @@
-"""The task that `evokd init` writes: two files, commented, that run as they are."""
+"""The task that `evokd init` writes: two files, commented. That of labels runs as it is."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def serve(
         typer.Option("--harvest", metavar="FILE.jsonl", help="Keep texts it is unsure of there."),
     ] = None,
     harvest_below: Annotated[
-        float, typer.Option("--harvest-below", help="Best score below which a text is kept.")
+        float, typer.Option("--harvest-below", help="Texts with a lower score are kept.")
     ] = 0.6,
     harvest_mb: Annotated[
         float, typer.Option("--harvest-mb", help="Megabytes kept at most; the oldest go first.")
