@@ -42,13 +42,13 @@ def in_order(arms: Sequence[str]) -> tuple[str, ...]:
 def begun_alike(folder: Path, arms: Sequence[str], seed: int) -> Path:
     """Return the run of a seed whose first answers its other runs hear again.
 
-    A finished one, also of an arm that is not compared now; else the first arm's.
+    The first finished one that begins as most do, else the first arm's.
 
     Args:
         folder: of all runs, each in one named "arm-seed".
         arms: `in_order`.
     """
-    alike = [arm for arm in (*arms, *ARMS) if arm not in ARMS or ARMS[arm].starts_by_init]
+    alike = [arm for arm in arms if arm not in ARMS or ARMS[arm].starts_by_init]
     runs = [folder / f"{arm}-{seed}" for arm in (*alike, arms[0])]
     return next((run for run in runs if result_of(run) is not None), runs[-1])
 

@@ -22,7 +22,8 @@ class Example:
         text: the text as the student reads it.
         label: the answer as `evokd.answers` writes it: a label, several, or spans.
         origin: "seed", "gold", "definition", "pool", "pilot", or what the teacher was asked for
-            ("cover", "relabelled", "hard", "easy", "paraphrase", "edited").
+            ("cover", "hard", "easy", "paraphrase", "edited"); "relabelled" is a cover of another
+            label that was kept.
         soft: the teacher's probability of every label, in the task's order; () when unknown.
     """
 

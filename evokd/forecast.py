@@ -72,12 +72,14 @@ def _loop(task: Task, data: TaskData, measured: Measured) -> tuple[Part, Part]:
         Part(
             "covering every label",
             _written(cover, first) + pools[0],
-            _kept(cover, first) + sure[0],
+            _kept(cover, cover.kept, first) + sure[0],
         ),
         Part(
             f"{rounds} rounds of feedback",
             _written(cover, covers * rounds) + _written(feedback, talks * rounds) + pools[1],
-            _kept(cover, covers * rounds) + _kept(feedback, talks * rounds) + sure[1],
+            _kept(cover, cover.kept, covers * rounds)
+            + _kept(feedback, feedback.kept, talks * rounds)
+            + sure[1],
         ),
     )
 
@@ -153,8 +155,8 @@ def _each(cost: Cost, wanted: int, tried: int) -> Cost:
     return cost.times(wanted / tried) if tried else Cost()
 
 
-def _kept(trial: Trial, conversations: int) -> int:
-    return round(conversations * trial.kept / trial.conversations) if trial.conversations else 0
+def _kept(trial: Trial, texts: int, conversations: int) -> int:
+    return round(conversations * texts / trial.conversations) if trial.conversations else 0
 
 
 def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
@@ -165,7 +167,7 @@ def _gate(task: Task, cover: Trial, rest: Cost) -> Part:
             break
         each = conversations(wanted - have, labels=len(task.names))
         asked += each * len(task.names)
-        have = _kept(replace(cover, kept=cover.agreed), asked)
+        have = _kept(cover, cover.agreed, asked)
     return Part("texts for the gate", _written(cover, asked), have)
 
 
@@ -209,7 +211,9 @@ def _assumptions(
         f"{rounds} of {_rounds(task)} rounds are begun before the budget is spent"
         if rounds < _rounds(task)
         else f"all {rounds} rounds are run; without a better dev score for"
-        f" {task.selection.patience} of them the run ends earlier",
+        f" {task.selection.patience} of them the run ends earlier"
+        if rounds
+        else f"the arm {loop.arm} asks for no texts",
         "export, gate, nano student and latency table are not counted: a minute or two",
     ]
     if measured.fit is None:

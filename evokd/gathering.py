@@ -129,12 +129,17 @@ def _hold_out(kind: Kind, rows: list[Row], most: int, *, seed: int) -> list[Row]
 
 
 def relabelled(task: Task, rows: list[Row]) -> list[Row]:
-    """Keep the texts that are not what was asked for, as what they are, if the task wants that."""
+    """Keep the texts that are not what was asked for, as what they are, if the task wants that.
+
+    Not those that were given no label at all, or no entity: a labeller that sees nothing is no
+    better than the writer.
+    """
     if not task.method.relabel:
         return rows
+    labels_in = kind_of(task).labels_in
     return [
         replace(row, example=replace(row.example, origin=RELABELLED), split="train", reason=None)
-        if row.reason == ASKED
+        if row.reason == ASKED and labels_in(row.example.label)
         else row
         for row in rows
     ]

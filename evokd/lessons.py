@@ -10,13 +10,13 @@ import numpy as np
 
 from evokd.examples import Example
 from evokd.kinds import Kind
-from evokd.records import RELABELLED, Row
+from evokd.records import Row
 from evokd.seeds import derive
 from evokd.task import Task
 from evokd.watch import OnStep
 
-TAUGHT = ("cover", RELABELLED, "hard", "easy", "paraphrase")
-"""Origins of texts that a teacher wrote."""
+TAUGHT = ("cover", "hard", "easy", "paraphrase")
+"""Origins of texts that a teacher wrote; of arms that are weighed, none of which relabels."""
 
 
 class Fitted(Protocol):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from evokd.answers import KindName
 from evokd.calls import Calls
 from evokd.errors import InputError, ReplayMiss
@@ -19,6 +21,7 @@ from evokd.loop import VERSION, WAY, Loop
 from evokd.noise import NOISY
 from evokd.records import Row
 from evokd.task import Task, TaskData
+from evokd.taskfile import explained
 from evokd.watch import Silent
 
 Form = Literal["jsonl", "conll", "hf"]
@@ -75,7 +78,10 @@ def recorded_task(ledger: Ledger) -> tuple[Task, TaskData]:
     record, texts = ledger.meta("run"), ledger.meta("data")
     if record is None or texts is None:
         raise InputError(f"{ledger.path}: holds no run", "give the folder of a run")
-    task = Task.model_validate({**record["settings"], "data": {"seed": "seed"}})
+    try:
+        task = Task.model_validate({**record["settings"], "data": {"seed": "seed"}})
+    except ValidationError as invalid:
+        raise explained(str(ledger.path), invalid, Task) from None
     return task, TaskData.from_json(texts)
 
 

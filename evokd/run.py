@@ -28,11 +28,11 @@ from evokd.replay import recorded_task
 from evokd.report import write_report
 from evokd.rundb import open_read_only
 from evokd.runfiles import RunFiles
-from evokd.settings import StudentSettings
 from evokd.stages import Stages
 from evokd.task import Task, TaskData, load_data
 from evokd.teacher import THOUGHTS, Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
+from evokd.weights import find_weights, fingerprint
 
 OpenTeacher = Callable[[], Teacher]
 FREE = {
@@ -119,14 +119,13 @@ def export_run(
     ledger = Ledger(ledger_file, attempt=False)
     try:
         how = task.export.model_copy(update=dict(changes or {}))
+        task = task.model_copy(update={"export": how})
         # The machine may be another one than trained it.
         here = task.student.model_copy(update={"device": "auto", "threads": 0})
-        task = task.model_copy(update={"export": how, "student": here})
+        learner = EncoderLearner(task.model_copy(update={"student": here}))
         if ledger.stage("gate_texts") is None:
             raise InputError(f"{root}: its student is not finished", "run it to the end first")
-        stages = Stages(
-            task, data, files, ledger, Calls(ledger, None), EncoderLearner(task), Silent()
-        )
+        stages = Stages(task, data, files, ledger, Calls(ledger, None), learner, Silent())
         return _exported(stages, out, force=force)
     finally:
         ledger.close()
@@ -142,8 +141,8 @@ def _exported(stages: Stages, out: Path | None, *, force: bool) -> dict[str, Any
     if not files.student.is_dir():
         raise InputError(f"{files.student}: no such folder", "run the task again, to the end")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(files.student, aside)
     try:
+        shutil.copytree(files.student, aside)
         report, scores = stages.export(aside, force=force), stages.scores(aside)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -166,8 +165,6 @@ def _exported(stages: Stages, out: Path | None, *, force: bool) -> dict[str, Any
 
 def check_models(task: Task) -> None:
     """Refuse a teacher or student weights that cannot be used, before anything is made."""
-    from evokd.weights import find_weights
-
     model = task.teacher.model
     if model in TEACHERS and task.kind not in embedded_kinds(model):
         others = [name for name in TEACHERS if task.kind in embedded_kinds(name)]
@@ -186,6 +183,7 @@ def identity(task: Task, data: TaskData) -> dict[str, Any]:
         "settings": _recorded(task),
         "data": data.fingerprint(),
         "prompts": prompts.VERSION,
+        "encoder": fingerprint(task.student.model),
         WAY: VERSION,
     }
 
@@ -204,8 +202,8 @@ def _compared(identity: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in identity["settings"].items()
     }
-    if model := settings["student"].get("model"):  # its folder may lie elsewhere now
-        settings["student"]["model"] = StudentSettings(model=model).encoder
+    if identity.get("encoder"):  # its folder may lie elsewhere now
+        del settings["student"]["model"]
     return identity | {"settings": settings}
 
 
@@ -221,6 +219,8 @@ def check_folder(files: RunFiles, task: Task, data: TaskData) -> None:
         writable.check_folder(files.root)
         return
     begun = _begun(files.ledger)
+    if begun and begun.get(WAY) != VERSION:
+        raise InputError(f"{files.root}: was begun by another version", "give --out a new folder")
     if begun and (other := differences(_compared(begun), _compared(identity(task, data)))):
         raise InputError(
             f"{files.root}: was begun with other {', '.join(other)}", "give --out a new folder"

@@ -1,4 +1,4 @@
-"""Who decides which round is kept, and when the loop ends. Reads a run's data and ledger alone.
+"""Who decides which rounds are rolled back, and when the loop ends. Reads data and ledger alone.
 
 These are the user's dev texts, or texts that the teacher wrote and that were held out. Where there
 are neither (an arm without a teacher, one that had too few texts, or a teacher whose labels are not
@@ -26,7 +26,7 @@ ALONE: Final = "seeds and definitions"
 
 
 def selects_by_gold(task: Task, data: TaskData) -> bool:
-    """Say whether the user's dev file decides which round is kept."""
+    """Say whether the user's dev file decides which rounds are rolled back."""
     return task.selection.by == "gold" or (task.selection.by == "auto" and bool(data.dev))
 
 

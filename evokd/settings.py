@@ -84,6 +84,12 @@ class TeacherSettings(Group):
         """Whether the model is behind a server's address."""
         return self.model.startswith(("http://", "https://"))
 
+    @property
+    def named(self) -> str:
+        """The model's name; of a file its own, without where it lies."""
+        known = self.remote or self.model.startswith("hf:")
+        return self.model if known else Path(self.model).name
+
 
 class StudentSettings(Group):
     """The small encoder that is distilled."""
@@ -110,7 +116,8 @@ class StudentSettings(Group):
     @property
     def encoder(self) -> str:
         """The model's name; of a folder its own, for where that lies is nobody else's business."""
-        return Path(self.model).name if Path(self.model).is_absolute() else self.model
+        folder = Path(self.model).expanduser()
+        return folder.name if folder.is_absolute() else self.model
 
 
 class LoopSettings(Group):
@@ -281,7 +288,7 @@ class BudgetSettings(Group):
 
 
 class SelectionSettings(Group):
-    """Who decides which round is kept, and when to stop."""
+    """Who decides which rounds are rolled back, and when to stop."""
 
     by: Literal["auto", "teacher", "gold"] = Field(
         "auto", description="your dev file (gold), held-out written texts (teacher), or gold if any"

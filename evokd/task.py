@@ -55,7 +55,7 @@ class DataFiles(Group):
 
     seed: Path = Field(description="labelled examples; one a label can be enough")
     unlabeled: Path | None = Field(None, description="texts that the teacher may label")
-    dev: Path | None = Field(None, description="labelled texts that decide which round is kept")
+    dev: Path | None = Field(None, description="labelled texts that decide which rounds count")
     test: Path | None = Field(None, description="labelled texts for the report alone")
 
 

@@ -17,15 +17,16 @@ class Wrong(yaml.MarkedYAMLError):
 class Loader(yaml.SafeLoader):
     """Refuses a key that is given twice, and joins halves of characters, which JSON may write."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping, each key of which is there once."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written, each key of which is there once."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise Wrong(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Return a value; a text holds whole characters alone."""

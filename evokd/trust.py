@@ -87,7 +87,8 @@ def _right(example: Example, knows: float, *, others: int) -> float:
     """Return the probability that a label is right, of a teacher that is right with `knows`.
 
     Two that are each right so often, and else wrong at random, agree on a wrong label with
-    (1 - knows)^2 / others.
+    (1 - knows)^2 / others. A text that was relabelled counts as a hard one does: who keeps it
+    believes the labeller, whatever was asked for.
     """
     if example.origin not in LABELLED:
         return 1.0

@@ -63,6 +63,18 @@ def find_weights(name: str) -> Path:
     return folder
 
 
+def fingerprint(name: str) -> str:
+    """Return the sha256 of the files in an own model's folder; "" of a preset or a hub id."""
+    folder = Path(name).expanduser()
+    if name in PRESETS or not folder.is_dir():
+        return ""
+    made = hashlib.sha256()
+    for path in sorted({path for pattern in PLAIN_FILES for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            made.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return made.hexdigest()
+
+
 def check_sha256(path: Path, expected: str) -> None:
     """Raise IntegrityError, naming the file, unless it has the expected sha256."""
     if not path.is_file():

@@ -467,19 +467,27 @@ def test_costs_are_set_against_the_arm_that_the_sentence_is_about() -> None:
     ]
 
 
-@pytest.mark.parametrize("again", [("pgkd", "static"), ("pgkd", "eda")])
-def test_an_arm_that_is_added_hears_the_first_round_of_one_that_is_there(
-    again: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_an_arm_that_is_added_hears_the_first_round_of_one_that_is_there(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task")
-    for arms in (ARMS, again):
-        held(task, tmp_path / "out", Contest(arms, seeds=1, tokens=9000))
-    first = {}
-    for name in ("evokd-1", "static-1", "pgkd-1"):
-        with reading(tmp_path / "out" / name / "run.db") as ledger:
-            calls = ledger.calls("round 0/")
-        first[name] = {(call.key, json.dumps(call.reply)) for call in calls}
-    assert first["evokd-1"] == first["static-1"] == first["pgkd-1"]
+    held(task, tmp_path / "out", Contest(ARMS, seeds=1, tokens=9000))
+    _, _, asked = held(task, tmp_path / "out", Contest(("pgkd", "static"), seeds=1, tokens=9000))
+    with reading(tmp_path / "out" / "pgkd-1" / "run.db") as ledger:
+        first = len(ledger.calls("round 0/"))
+    assert asked == len(replies(tmp_path / "out" / "pgkd-1" / "run.db")) - first > 0
+
+
+def test_texts_that_the_budget_left_without_a_label_are_no_feedback(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", pool=9)
+    for tokens in range(5000, 9000, 250):
+        out = tmp_path / str(tokens)
+        held(task, out, Contest(ARMS, seeds=1, tokens=tokens))
+        with reading(out / "evokd-1" / "run.db") as ledger:
+            rows = [r for r in ledger.rows() if r.example.origin in ("hard", "easy", "pool")]
+            fed = ledger.stage("compared")["fed"]
+        assert fed == len({row.round for row in rows if row.example.label})
+        if rows and not fed:
+            return
+    raise AssertionError("no budget ended before the labels")
 
 
 def test_the_table_fits_a_terminal(

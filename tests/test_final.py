@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,17 @@ def test_without_gold_dev_the_seeds_alone_are_not_tried(tmp_path: Path) -> None:
     grow(task, tmp_path / "run", ScriptedTeacher())
     record, _ = ended(task, tmp_path / "run", FakeLearner(task.names))
     assert "seeds and definitions" not in record["dev_macro_f1"]
+
+
+def test_a_student_that_went_on_has_learnt_what_came_before(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", loop=TWO | {"training": "sequential"})
+    grow(task, tmp_path / "run", ScriptedTeacher())
+    with closing(Ledger(tmp_path / "run" / "run.db", attempt=False)) as ledger:
+        best = Selection(task, load_data(task), ledger).best_round()
+        stood = [r for r in ledger.results()[: best + 1] if not r["rolled_back"]]
+    assert len(stood) > 1
+    record, _ = ended(task, tmp_path / "run", FakeLearner(task.names))
+    assert record["trained_on"] == sum(r["trained_on"] for r in stood)
 
 
 @pytest.mark.parametrize("training", ["cumulative", "sequential"])

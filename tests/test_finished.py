@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +256,23 @@ def test_a_copy_changes_nothing_of_the_run(ended: Path, tmp_path: Path) -> None:
     assert layout.read_manifest(tmp_path / "copies" / "mine").labels == before.labels
     assert layout.read_manifest(ended / "student") == before
     assert not (ended / "report.html").exists()
+
+
+def test_a_run_of_another_machine_is_exported_and_told_as_it_was(ended: Path) -> None:
+    with closing(Ledger(ended / "run.db", attempt=False)) as ledger:
+        record = ledger.meta("run")
+        record["settings"]["student"] |= {"device": "cuda", "threads": 7}
+        ledger.set_meta("run", record)
+    assert export_run(ended, None)
+    assert "cuda" in (ended / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_encoders_folder_is_nobodys_business(stages: Stages) -> None:
+    own = stages.task.student.model_copy(update={"model": "/home/me/mine"})
+    task = stages.task.model_copy(update={"student": own})
+    student = stages.learner.load(stages.files.student)
+    made = meta_of(task, stages.data, stages.ledger, Calibration(), student=student)
+    assert made.base_model == "mine"
 
 
 def test_an_export_that_fails_leaves_nothing_aside(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_kinds import make_kind_task
 from fake_run import make_task, prompts_of
 from fakes import LABELS, ScriptedTeacher, texts_of
 from hypothesis import HealthCheck, given, settings
@@ -169,6 +170,19 @@ def test_a_text_of_another_label_is_kept_as_what_it_is_where_that_is_wanted(
     assert agreed_on(kept) == agreed_on(rows)
     labels_in = Classification(task).labels_in
     assert kappa(kept, labels_in) == kappa(rows, labels_in)
+
+
+@pytest.mark.parametrize(("kind", "none"), [("multilabel", "[]"), ("ner", "[]")])
+def test_what_was_given_no_label_at_all_is_not_relabelled(
+    kind: str, none: str, tmp_path: Path
+) -> None:
+    task = make_kind_task(tmp_path, kind, method={"relabel": True})
+    other = write_labels(["music"]) if kind == "multilabel" else '[[0, 4, "music"]]'
+    rows = [
+        Row(0, Example("play", label, "cover"), None, "not the asked label", None, "alarm")
+        for label in (none, other)
+    ]
+    assert [row.split for row in relabelled(task, rows)] == [None, "train"]
 
 
 def test_what_is_dropped_by_curation_never_reaches_the_teacher(tmp_path: Path) -> None:

@@ -434,6 +434,19 @@ def test_feedback_that_could_not_be_tried_is_not_free(tmp_path: Path) -> None:
     assert forecast(task, load_data(task), changed(feedback=none)).parts[1].cost.tokens > 0
 
 
+def test_texts_that_are_relabelled_are_kept_and_not_for_the_gate(tmp_path: Path) -> None:
+    measured = {}
+    for relabel in (False, True):
+        (tmp_path / str(relabel)).mkdir()
+        task = make_task(tmp_path, method={"relabel": relabel})
+        measured[relabel] = pilot(tmp_path / str(relabel), task, ScriptedTeacher(faulty=0))
+    usual, more = measured[False].cover, measured[True].cover
+    assert more.kept > more.agreed == usual.kept == usual.agreed
+    assert measured[True].own == measured[False].own
+    gates = [forecast(task, load_data(task), m).parts[2] for m in measured.values()]
+    assert gates[0] == gates[1]
+
+
 def test_one_opinion_is_no_agreement(tmp_path: Path) -> None:
     task = make_task(tmp_path, method={"second_opinion": False})
     [found] = [f for f in judge(task, FINE) if f.topic == "agreement"]

@@ -199,7 +199,7 @@ def test_only_entities_are_written_as_tags(copy: Path, evokd_: Evokd, more: list
 @pytest.mark.parametrize("name", ["texts.csv", "texts.TSV"])
 def test_texts_are_not_written_as_tables(copy: Path, evokd_: Evokd, name: str) -> None:
     out = copy.parent / name
-    is_refused(evokd_("replay", str(copy.parent), "--out", str(out)), "written as JSON lines")
+    is_refused(evokd_("replay", str(copy.parent), "--out", str(out)), "not written as tables")
     assert not out.exists()
 
 

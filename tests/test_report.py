@@ -13,7 +13,7 @@ from made_run import make_data, make_task, write_run
 
 from evokd import report
 from evokd.ledger import Ledger
-from evokd.report import content, write_report
+from evokd.report import content, settings, write_report
 from evokd.selection import ALONE, FINAL
 from evokd.task import Task, TaskData
 
@@ -118,6 +118,22 @@ def test_tells_the_whole_run(make: Make, tmp_path: Path) -> None:
     assert {"#curve", "#rounds", "#gate", "#latency"} <= set(page.values("href"))
     anchors = {value[1:] for value in page.values("href") if value.startswith("#")}
     assert anchors <= set(page.values("id"))
+
+
+def test_settings_are_those_of_the_run_and_of_nobodys_folder(make: Make, tmp_path: Path) -> None:
+    make()
+    ledger = Ledger(tmp_path / "run.db")
+    ledger.set_meta("run", {"prompts": "of then"})
+    task = make_task(LABELS, rounds=2)
+    own = task.student.model_copy(update={"model": "/home/me/encoders/mine"})
+    task = task.model_copy(update={"student": own})
+    write_report(tmp_path / "report.html", task, make_data(task, test=30), ledger)
+    ledger.close()
+    text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "of then" in text
+    assert "mine" in text
+    assert "/home/me" not in text
+    assert "model" not in dict(settings(task))["teacher"]
 
 
 def test_forced_int8_is_told_as_what_is_served(make: Make, tmp_path: Path) -> None:

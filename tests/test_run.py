@@ -96,17 +96,19 @@ def test_a_run_of_an_earlier_version_goes_on_by_the_defaults_of_what_is_new(
         check(other, tmp_path / "run")
 
 
-def test_an_encoders_folder_may_lie_elsewhere(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name / "mine").mkdir(parents=True)
-    task = make_task(tmp_path / "task", student={"model": str(tmp_path / "one" / "mine")})
-    begin(task, tmp_path / "run")
-    moved = task.student.model_copy(update={"model": str(tmp_path / "two" / "mine")})
-    check(task.model_copy(update={"student": moved}), tmp_path / "run")
-    assert moved.encoder == "mine"
-    other = task.student.model_copy(update={"model": "minilm"})
-    with pytest.raises(InputError, match=r"was begun with other student\.model$"):
-        check(task.model_copy(update={"student": other}), tmp_path / "run")
+def test_an_encoders_folder_may_lie_elsewhere_and_must_hold_the_same(tmp_path: Path) -> None:
+    def of(name: str, content: str) -> Task:
+        folder = tmp_path / name / "mine"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text(content)
+        return make_task(tmp_path / "task", student={"model": str(folder)})
+
+    begin(of("one", "weights"), tmp_path / "run")
+    check(of("two", "weights"), tmp_path / "run")
+    with pytest.raises(InputError, match=r"was begun with other encoder$"):
+        check(of("three", "other"), tmp_path / "run")
+    with pytest.raises(InputError, match=r"was begun with other encoder, student\.model$"):
+        check(make_task(tmp_path / "task", student={"model": "mine"}), tmp_path / "run")
 
 
 def test_a_run_of_another_way_of_working_is_refused(
@@ -115,7 +117,7 @@ def test_a_run_of_another_way_of_working_is_refused(
     task = make_task(tmp_path / "task")
     begin(task, tmp_path / "run")
     monkeypatch.setattr("evokd.run.VERSION", "another")
-    with pytest.raises(InputError, match=r"was begun with other way of working$"):
+    with pytest.raises(InputError, match=r"run: was begun by another version$"):
         check(task, tmp_path / "run")
 
 

@@ -102,6 +102,7 @@ def test_a_group_is_frozen_and_refuses_unknown_keys(group: type[Group]) -> None:
         (TeacherSettings, {"threads": -1}),
         (StudentSettings, {"soft": 1.1}),
         (StudentSettings, {"learning_rate": 0}),
+        (StudentSettings, {"learning_rate": float("inf")}),
         (StudentSettings, {"max_length": 513}),
         (StudentSettings, {"device": "tpu"}),
         (LoopSettings, {"rounds": -1}),
@@ -136,3 +137,25 @@ def test_how_many_sequences_may_be_left_to_a_measurement(given: int | str, width
 @pytest.mark.parametrize("given", ["auto", -1, 0, 12])
 def test_layers_on_a_gpu(given: int | str) -> None:
     assert TeacherSettings.model_validate({"gpu_layers": given}).gpu_layers == given
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("demo", "demo"),
+        ("/home/me/models/big.gguf", "big.gguf"),
+        ("models/big.gguf", "big.gguf"),
+        ("hf:owner/repo:*Q4.gguf", "hf:owner/repo:*Q4.gguf"),
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+    ],
+)
+def test_a_model_is_named_without_its_folder(model: str, named: str) -> None:
+    assert TeacherSettings(model=model).named == named
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [("minilm", "minilm"), ("/home/me/mine", "mine"), ("~/mine", "mine"), ("owner/name",) * 2],
+)
+def test_an_encoder_is_named_without_its_folder(model: str, named: str) -> None:
+    assert StudentSettings(model=model).encoder == named

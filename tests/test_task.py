@@ -13,6 +13,7 @@ from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.settings import LoopSettings, TeacherSettings
 from evokd.task import Task, TaskData, demo_task, load_data, load_task
+from evokd.taskfile import parsed
 
 SEED = '{"text": "play jazz", "label": "music"}\n{"text": "wake me", "label": "alarm"}\n'
 
@@ -174,6 +175,11 @@ def test_a_label_without_a_definition_is_empty(tmp_path: Path) -> None:
     task = load_task(written(tmp_path, text))
     assert task.labels == {"music": "", "alarm": ""}
     assert task.undefined == ["music", "alarm"]
+
+
+def test_mappings_may_be_merged() -> None:
+    text = "d: &d {x: 1}\nouter:\n  b: &b {<<: *d, x: 2}\nc: {<<: *b, y: 3}\n"
+    assert parsed(text, "")["c"] == {"x": 2, "y": 3}
 
 
 def test_characters_that_json_writes_in_halves_are_whole(tmp_path: Path) -> None:

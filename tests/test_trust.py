@@ -87,6 +87,7 @@ def test_texts_count_by_the_probability_that_their_label_is_right() -> None:
     assert of("hard", 0.3) == pytest.approx(0.3)
     assert of("easy", 0.0) == 0
     assert of("pool", 0.4) == pytest.approx(0.4)
+    assert of("relabelled", 0.6) == pytest.approx(0.6)
     assert of("cover", 0.5) == pytest.approx(0.25 / (0.25 + 0.25 / 2))
     assert of("cover", 1 / 3) == pytest.approx(1 / 3), "at chance, agreeing says nothing"
     assert of("cover", 1.0) == of("definition", 0.0) == 1

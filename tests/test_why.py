@@ -23,10 +23,10 @@ from evokd import replies
 from evokd.cli import app
 from evokd.cli.why import _parts
 from evokd.errors import EvokdError, InputError
-from evokd.examples import text_id
+from evokd.examples import Example, text_id
 from evokd.kinds.entities import UNREAD
 from evokd.ledger import Ledger, reading
-from evokd.lineage import Lineage
+from evokd.lineage import Lineage, checks
 from evokd.records import Row
 from evokd.task import load_data
 from evokd.teacher import Written
@@ -103,6 +103,25 @@ def test_the_check_that_failed_is_the_reason(run: Run, ledger: Ledger) -> None:
         assert all(check.passed is None for check in after)
 
 
+def test_a_text_of_another_label_that_was_kept_says_what_it_was_asked_for(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "task", method={"relabel": True})
+    made = Run(tmp_path / "run", task)
+    row = one(made, origin="relabelled", split="train")
+    with reading(made.file) as ledger:
+        made_of = why(ledger, row.example.text).checks
+    assert {check.passed for check in made_of} == {True}
+    [trusted] = [check for check in made_of if check.name == "its label can be trusted"]
+    assert trusted.says == f"asked for {row.source}, labelled {row.example.label}"
+
+
+def test_the_answers_of_checks_are_told_in_words(tmp_path: Path) -> None:
+    example = Example("wake me in Paris", '[[11, 16, "city"]]', "cover")
+    row = Row(0, example, None, "not the asked label", "a call", "time")
+    made = checks(row, labelled=True, twin=str, tell=lambda answer, text: f"<{answer} of {text}>")
+    [asked] = [check for check in made if check.name == "is what was asked for"]
+    assert asked.says == f"asked for time, labelled <{example.label} of {example.text}>"
+
+
 @pytest.mark.parametrize("reason", ["round rolled back", "likely mislabelled"])
 def test_what_was_taken_back_had_passed_all_else(run: Run, tmp_path: Path, reason: str) -> None:
     path = tmp_path / "run.db"
@@ -144,13 +163,13 @@ def test_a_text_that_the_budget_left_without_a_label_is_told_so(tmp_path: Path) 
     assert not any(row.example.label for row in rows)
     with reading(made.file) as ledger:
         for row in rows:
-            checks = why(ledger, row.example.text).checks
-            place = [c.name for c in checks].index("its label can be trusted")
-            *before, over = checks[:place]
+            made_of = why(ledger, row.example.text).checks
+            place = [c.name for c in made_of].index("its label can be trusted")
+            *before, over = made_of[:place]
             assert all(check.passed for check in before)
             assert (over.name, over.passed) == (BUDGET, False)
             assert "before its label was known" in over.says
-            assert all(check.passed is None for check in checks[place:])
+            assert all(check.passed is None for check in made_of[place:])
 
 
 def test_what_is_kept_is_within_the_budget(run: Run, ledger: Ledger) -> None:

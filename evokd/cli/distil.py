@@ -178,7 +178,7 @@ def _form_of(out: Path | None, form: Form | None) -> Form:
     if form and out is None:
         raise InputError("--format: nothing is written", "name a file with --out")
     if out is not None and out.suffix.lower() in (".csv", ".tsv"):
-        raise InputError(f"{out}: texts are written as JSON lines", "take the ending .jsonl")
+        raise InputError(f"{out}: texts are not written as tables", "take the ending .jsonl")
     tagged = out is not None and READERS.get(out.suffix.lower()) is conll.read
     return form or ("conll" if tagged else "jsonl")
 

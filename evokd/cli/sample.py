@@ -108,7 +108,7 @@ REST = """\
 data:
   seed: seed.jsonl            # one example a label can be enough; more are better
   # unlabeled: mails.jsonl    # real texts without labels, {"text": ...} a line, for the teacher to label
-  # dev: dev.jsonl            # labelled texts that decide which round is kept
+  # dev: dev.jsonl            # labelled texts that decide which rounds count
   # test: test.jsonl          # labelled texts for the report alone; they never reach a prompt
 
 teacher:

@@ -129,10 +129,14 @@ def _facts(lineage: Lineage, tell: Tell) -> list[tuple[str, str]]:
 
 
 def _where(told: Told) -> str:
+    from evokd.records import RELABELLED
+
     if told.round is None:
         return told.fate
     written = "for the gate" if told.round < 0 else f"round {told.round}"
-    return f"{written}, {told.origin}" + (f", {told.source}" if told.source != told.origin else "")
+    asked = "asked for " if told.origin == RELABELLED else ""
+    behind = f", {asked}{told.source}" if told.source != told.origin else ""
+    return f"{written}, {told.origin}{behind}"
 
 
 def _call(call: Call, full: bool) -> list[tuple[str, str]]:
