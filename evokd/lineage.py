@@ -128,16 +128,16 @@ def checks(
     says = "spent before its label was known" if unlabelled else "budget.examples allows no more"
     budget = Check("within the budget", reason != SPENT, says if reason == SPENT else "")
     wanted = f"asked for {source}, labelled {tell(row.example.label, row.example.text)}"
-    unasked = "set by the arm, not asked for" if row.example.label and not labelled else ""
+    whence = "set by the arm, not asked for" if row.example.label and not labelled else ""
     if row.example.origin == RELABELLED:
-        unasked = wanted
+        whence = wanted
     made = [
         Check("has words", reason != "empty"),
         Check("no leak of a dev or test text", not leak, twin() if leak else ""),
         Check("not said before", not again, twin() if again else ""),
         *[budget] * unlabelled,
         *[Check("short enough for the teacher", False)] * (reason == TOO_LONG),
-        Check("its label can be trusted", not doubted, reason if doubted else unasked),
+        Check("its label can be trusted", not doubted, reason if doubted else whence),
     ]
     if row.example.origin == "cover":
         made.append(Check("is what was asked for", reason != ASKED, wanted))

@@ -16,7 +16,7 @@ def summarise(ledger: Ledger, *, name: str, by: Judge) -> dict[str, Any]:
     A figure that was not measured (no test file, no INT8 that passed the gate) is None.
 
     Args:
-        by: what decided which round was kept.
+        by: what decided which rounds count.
     """
     rows = ledger.rows()
     seed_only, scores = ledger.stage("seed_only"), ledger.stage("scores")

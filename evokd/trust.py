@@ -29,13 +29,8 @@ SLIGHT = 0.2
 NONE = 0.05
 HALF = 0.5  # of the texts
 FEWEST = 20  # texts; fewer say nothing of a teacher
-LABELLED = (
-    "cover",
-    RELABELLED,
-    "hard",
-    "easy",
-    "pool",
-)  # origins of texts whose label is the teacher's
+# Origins of texts whose label is the teacher's.
+LABELLED = ("cover", RELABELLED, "hard", "easy", "pool")
 OPEN = (DISAGREE, UNCERTAIN)  # why a text has no label that could agree with the one asked for
 STOOD = ("budget", "round rolled back", NOISY)  # why texts are left out whose label was agreed on
 NAMED = 5  # labels
