@@ -39,7 +39,7 @@ from evokd.students import Students
 from evokd.task import Task, TaskData
 from evokd.watch import Watch, steps
 
-WAY, VERSION = "way of working", "3"
+WAY, VERSION = "way of working", "4"
 """Of how rounds are planned, replies are read, and students trained: a run that another one began
 would mix what both make."""
 

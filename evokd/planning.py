@@ -147,15 +147,25 @@ def _confident(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
-    """The usual empty-wrong rule: conversations that no group fills go to the weakest labels."""
+    """The usual empty-wrong rule: conversations that no group fills go to the weakest labels.
+
+    A label comes first with few kept texts and a low dev score, which makes three times as much
+    of it at most. What was asked counts as well: were it kept texts alone, labels of which none
+    can be kept would take every conversation.
+    """
     if planner.number == 0:
         return _even_cover(planner, made)
-    of_label = planner.per_label
-    strength = {
-        name: of_label[name]["f1"] + 0.1 if of_label[name]["support"] else 1.0
-        for name in planner.task.names
-    }
-    return {"cover": _shares(planner, planner.conversations - len(made["groups"]), strength)}
+    names, kind, of_label = planner.task.names, kind_of(planner.task), planner.per_label
+    kept = Counter(name for _, answer in planner.kept for name in kind.labels_in(answer))
+    asked, shares = _covered(planner, made), Counter[str]()
+
+    def having(name: str) -> float:
+        strength = of_label[name]["f1"] if of_label[name]["support"] else 1.0
+        return (kept[name] + COVER_REPLY * (asked[name] + shares[name])) * float(strength + 0.5)
+
+    for _ in range(planner.conversations - len(made["groups"])):
+        shares[min(names, key=having)] += 1
+    return {"cover": dict(sorted(shares.items()))}
 
 
 def _even_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
@@ -173,9 +183,8 @@ def _even_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
     return {"cover": dict(sorted(shares.items()))}
 
 
-def _blind_cover(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
-    shares = _shares(planner, planner.conversations, dict.fromkeys(planner.task.names, 1.0))
-    return {"cover": shares, "blind": True}
+def _blind_cover(planner: Planner, made: dict[str, Any]) -> dict[str, Any]:
+    return _even_cover(planner, made) | {"blind": True}
 
 
 def _paraphrases(planner: Planner, _: dict[str, Any]) -> dict[str, Any]:
@@ -220,20 +229,6 @@ PLANNERS: dict[str, Callable[[Planner, dict[str, Any]], dict[str, Any]]] = {
     "pool": _pool,
     "random pool": _random_pool,
 }
-
-
-def _shares(planner: Planner, count: int, strength: dict[str, float]) -> dict[str, int]:
-    """Share conversations among the labels: few texts and a low strength come first."""
-    task, kind = planner.task, kind_of(planner.task)
-    texts = Counter(name for _, answer in planner.kept for name in kind.labels_in(answer))
-    shares: Counter[str] = Counter()
-
-    def having(name: str) -> float:
-        return (texts[name] + COVER_REPLY * shares[name]) * strength[name]
-
-    for _ in range(count):
-        shares[min(task.names, key=having)] += 1
-    return dict(sorted(shares.items()))
 
 
 def _before(planner: Planner) -> int:

@@ -151,11 +151,13 @@ def test_conversations_that_no_mistake_fills_go_to_the_weakest_labels(run: Run) 
     for number in range(1, len(run.plans)):
         usable = [r for r in run.results[:number] if not r["rolled_back"]][-1]
         strength = {
-            n: s["f1"] + 0.1 if s["support"] else 1.0 for n, s in usable["dev"]["per_label"].items()
+            n: 0.5 + (s["f1"] if s["support"] else 1.0)
+            for n, s in usable["dev"]["per_label"].items()
         }
         rows = [r for r in run.rows() if r.split == "train" and 0 <= r.round < number]
         texts = Counter(row.example.label for row in rows)
-        poorest = min(run.task.names, key=lambda n: texts[n] * strength[n])
+        asked = Counter(run.plans[number]["covered"])
+        poorest = min(run.task.names, key=lambda n: (texts[n] + 4 * asked[n]) * strength[n])
         assert poorest in run.plans[number]["cover"]
 
 

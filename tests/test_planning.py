@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,31 @@ def test_static_asks_for_every_label_alike_whatever_became_of_their_texts(
         ledger.add_rows([Row(number, example, "train") for example in kept])
         asked = [sum(plan.get(name, 0) for plan in counts) for name in task.names]
         assert max(asked) - min(asked) <= 1
+
+
+@pytest.mark.parametrize("f1", [0.0, 0.9])
+def test_a_label_of_which_nothing_is_kept_does_not_take_every_conversation(
+    f1: float, tmp_path: Path, ledger: Ledger
+) -> None:
+    task = make_task(tmp_path / "poor", loop={"quota": 10})
+    barren, *_ = task.names
+    per_label = {name: {"f1": 0.9, "support": 5} for name in task.names}
+    per_label[barren]["f1"] = f1
+    data, shares = load_data(task), Counter[str]()
+    for number in range(7):
+        plan = Planner(task, data, ledger, number, (), even, embed).plan(("cover",))
+        shares.update(plan["cover"])
+        ledger.set_plan(number, plan)
+        # A conversation yields four texts, but never one of the label that nobody can write.
+        texts = [n for n, asked in plan["cover"].items() for _ in range(4 * asked) if n != barren]
+        made = [Example(f"text {number} {n}", name, "cover") for n, name in enumerate(texts)]
+        ledger.add_rows([Row(number, example, "train") for example in made])
+        ledger.add_predictions(number, [Prediction(e.label, 0.9, 0.1) for e in made])
+        result = {"round": number, "dev": {"per_label": per_label}, "rolled_back": False}
+        ledger.finish_round(number, result)
+    often = [shares[barren] / shares[name] for name in task.names if name != barren]
+    # Half of what the others have, and of that 0.5 where theirs counts 1.4.
+    assert 1.5 < min(often) <= max(often) < {0.9: 2.2, 0.0: 2 * 1.4 / 0.5 + 0.5}[f1]
 
 
 @pytest.mark.parametrize("correct", [True, False])
