@@ -6,9 +6,9 @@ then write in the same conversation, then label in a fresh one. `ask_cover` is t
 paper calls +Init, with new texts in place of paraphrases; `ask_paraphrases` is the paper's own.
 What is worded otherwise for another kind of task stands in `evokd.wording`.
 
-The embedded teacher was trained on exactly these words: changing one means a new VERSION and a
-new training (a test compares VERSION with the teacher's card). It has not learned yet the questions
-that are about several labels or entities, nor those that a setting turns on.
+The embedded teachers were trained on exactly these words: changing one means a new VERSION and a
+new training (a test compares VERSION with their cards). The one of the slots knows the questions
+about entities; neither knows those about several labels, nor those that a setting turns on.
 """
 
 from __future__ import annotations

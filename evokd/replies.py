@@ -53,14 +53,14 @@ class Texts:
     left_out: tuple[Fault, ...] = ()
 
 
-def parse_list(reply: Written) -> Texts:
-    """Read a JSON list of strings (the reply to `ask_cover`)."""
+def parse_list(reply: Written, most: int | None = None) -> Texts:
+    """Read a JSON list of strings (the reply to `ask_cover`), `most` of them; None is all."""
     value, reject = _read(reply, "[]")
     if reject:
         return Texts(reject=reject)
     if not _is_texts(value):
         return Texts(reject="wrong shape")
-    return _made([("cover", text) for text in value])
+    return _made([("cover", text) for text in value], None if most is None else {"cover": most})
 
 
 def parse_hard_easy(reply: Written, most: Mapping[str, int] | None = None) -> Texts:

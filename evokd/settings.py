@@ -5,6 +5,7 @@ Knows nothing of files or models; `evokd.task` reads these groups out of task.ya
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -116,7 +117,7 @@ class StudentSettings(Group):
     @property
     def encoder(self) -> str:
         """The model's name; of a folder its own, for where that lies is nobody else's business."""
-        folder = Path(self.model).expanduser()
+        folder = Path(os.path.expanduser(self.model))
         return folder.name if folder.is_absolute() else self.model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def find_weights(name: str) -> Path:
         preset = PRESETS[name]
         folder = _packaged(preset.package) or _from_hub(preset.repo, preset.revision)
         check_sha256(folder / "model.safetensors", preset.sha256)
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
+    elif Path(os.path.expanduser(name)).is_dir():
+        folder = Path(os.path.expanduser(name))
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
         folder = _from_hub(name, None)
     elif "/" in name or "\\" in name:
@@ -65,7 +66,7 @@ def find_weights(name: str) -> Path:
 
 def fingerprint(name: str) -> str:
     """Return the sha256 of the files in an own model's folder; "" of a preset or a hub id."""
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if name in PRESETS or not folder.is_dir():
         return ""
     made = hashlib.sha256()

@@ -55,6 +55,31 @@ def test_a_server_that_loads_its_model_is_waited_for(serve: Serve, pauses: Pause
     assert len(pauses.taken) == 6
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("path", "answer"), [("/props", llama_server), ("/version", vllm)])
+def test_a_server_that_is_busy_for_a_moment_is_recognised(
+    serve: Serve, pauses: Pauses, path: str, answer: Any, status: int
+) -> None:
+    busy = [Reply({"error": "busy"}, status)] * 2
+
+    def late(asked: Asked) -> Reply | None:
+        return busy.pop() if busy and asked.path == path else answer(asked)
+
+    with teacher(serve(late).url, pauses) as opened, teacher(serve(answer).url, pauses) as usual:
+        assert opened.fingerprint == usual.fingerprint
+    assert len(pauses.taken) == 2
+
+
+def test_a_path_on_which_a_server_fails_is_not_asked_for_again(
+    serve: Serve, pauses: Pauses
+) -> None:
+    server = serve(lambda a: Reply({"error": "?"}, 500) if a.path == "/props" else plain(a))
+    with teacher(server.url, pauses):
+        pass
+    assert len([asked for asked in server.asked if asked.path == "/props"]) == 1
+    assert not pauses.taken
+
+
 def test_a_web_page_is_no_teacher(serve: Serve, pauses: Pauses) -> None:
     server = serve(lambda a: Reply(b"<html>hello</html>", kind="text/html"))
     with pytest.raises(TeacherError, match="answers with text/html"):
@@ -142,6 +167,8 @@ def test_sampling_and_structure_are_worded_for_the_server(
         (chat([{"type": "text", "text": "h"}, {"type": "text", "text": "i"}, {"type": "image"}, 3]),
          Written("hi", "stop", 10, 3, 13)),
         (chat({"odd": 1}), Written("", "stop", 10, 3, 13)),
+        (chat("hi \ud83d", finish="length"), Written("hi \ufffd", "length", 10, 3, 13)),
+        (chat("hi \ud83d\ude00"), Written("hi \U0001f600", "stop", 10, 3, 13)),
         (chat("hi", cached=20), Written("hi", "stop", 10, 3, 3)),
         (chat("hi") | {"usage": [1]}, Written("hi", "stop", 0, 0, 0)),
         (chat("hi") | {"usage": {"prompt_tokens": "x", "completion_tokens": 3}, "timings": 7},

@@ -201,6 +201,14 @@ def test_a_crash_becomes_one_line(monkeypatch: pytest.MonkeyPatch, code: str, sa
     assert answer.get("loaded") is True
 
 
+def test_a_probe_imports_nothing_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text("raise RuntimeError('of the folder')")
+    monkeypatch.chdir(tmp_path)
+    assert "of the folder" not in ask("llama").death
+
+
 def test_a_hung_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     probe(monkeypatch, "import time; time.sleep(60)")
     assert "within 0.3 s" in ask("torch", seconds=0.3).death

@@ -113,6 +113,19 @@ def test_without_llama_cpp_a_model_is_only_read(path: Path) -> None:
     assert (findings[-1].topic, findings[-1].state) == ("trial", "warning")
 
 
+def test_a_header_that_only_llama_cpp_can_read_is_no_reason_not_to_try(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def newer(path: Path) -> Header:
+        raise TeacherError(f"{path}: its header cannot be read: 99 is no type", "again")
+
+    monkeypatch.setattr("evokd.doctor.header.read_header", newer)
+    findings = list(model.findings(TeacherSettings(model=str(path)), free=10**9, tried=True))
+    assert [f.topic for f in findings] == ["teacher", "parity", "speed"]
+    assert [f.state for f in findings] == ["warning", "good", "good"]
+    has_a_hint_unless_good(findings[0])
+
+
 def test_a_missing_model_is_wrong() -> None:
     (finding,) = model.findings(TeacherSettings(model="gone.gguf"), free=10**9, tried=True)
     assert finding.state == "wrong"

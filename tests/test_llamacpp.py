@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -316,6 +317,35 @@ def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, path: Path) -> None:
         opened(bad)
     assert "\n" not in caught.value.message
     assert "ffn_up" in caught.value.message
+
+
+def test_ctrl_c_while_a_model_loads_ends_the_loading(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp says what it does while it loads; what Python raises there, ctypes drops."""
+    load, made = llama_cpp.llama_model_load_from_file, list[Any]()
+
+    class Presses(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not presses:
+                presses.append(record)
+                signal.raise_signal(signal.SIGINT)
+
+    presses: list[logging.LogRecord] = []
+    keep = lambda *given: made.append(load(*given)) or made[-1]  # noqa: E731
+    monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", keep)
+    handler = Presses()
+    with caplog.at_level(logging.INFO, "evokd"):
+        logging.getLogger("evokd.teacher").addHandler(handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                opened(path)
+        finally:
+            logging.getLogger("evokd.teacher").removeHandler(handler)
+    assert presses
+    assert made == [None]  # it was told to stop, and did
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    opened(path).close()
 
 
 def test_ctrl_c_while_closing_frees_nothing_twice(

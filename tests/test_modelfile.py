@@ -39,6 +39,8 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         find_model(str(tmp_path / "gone.gguf"))
     with pytest.raises(TeacherError, match="is not a file"):
         find_model(str(tmp_path))
+    with pytest.raises(TeacherError, match="no such model file"):
+        find_model("~nobody-of-this-name/x.gguf")
 
 
 @pytest.mark.parametrize("data", [b"", b"GG", b"PK\x03\x04" + bytes(100)])

@@ -151,6 +151,11 @@ def test_thoughts_that_count_as_the_reply_get_room_of_their_own(
     with teacher(server.url, pauses) as opened:
         scored = opened.score([Score(user(f"wake me {n}"), LABELS) for n in range(8)])
         assert [one.logprobs[1] for one in scored] == [0.0] * 8  # also those asked meanwhile
+        # A whole request is what the server counts, thoughts that were thrown away and all.
+        asked = len(server.questions())
+        assert asked > 8
+        assert sum(one.tokens_out for one in scored) == 3 * asked
+        assert sum(one.decoded for one in scored) == 13 * asked
         before = len(server.questions())
         opened.score([Score(user("wake me"), LABELS)])
         assert len(server.questions()) == before + 1  # it is known now

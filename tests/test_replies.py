@@ -329,3 +329,9 @@ def test_patterns_are_the_lines_after_a_dash(text: str, patterns: tuple[str, ...
 def test_well_formed_patterns_come_back(given_patterns: list[str]) -> None:
     made = parse_patterns(reply("\n".join(f"- {p}" for p in given_patterns)))
     assert made == tuple(p.strip() for p in given_patterns)
+
+
+def test_no_more_texts_are_read_than_may_be() -> None:
+    made = parse_list(reply(json.dumps([f"text {n}" for n in range(30)])), 10)
+    assert [text for _, text in made.texts] == [f"text {n}" for n in range(10)]
+    assert made.left_out == ("not asked for",) * 20

@@ -49,6 +49,19 @@ def test_an_address_names_a_server_and_perhaps_a_model(text: str, base: str, mod
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks9://127.0.0.1:9"), ("SSL_CERT_FILE", "gone.pem")],
+)
+def test_an_environment_that_cannot_be_used_is_one_line(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(TeacherError, match="no client can be made") as caught:
+        open_teacher(TeacherSettings(model="https://example.invalid/v1"))
+    assert name in caught.value.hint
+
+
+@pytest.mark.parametrize(
     "text",
     ["http://", "http:///v1", "http://host:99999", "http://[::1", "ftp://host", f"http://{SECRET}@h",
      f"http://user:{SECRET}@host/v1", f"http://host/v1?key={SECRET}", "http://a b:c"],

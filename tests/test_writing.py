@@ -294,6 +294,20 @@ def test_a_thinking_part_is_bounded_and_has_no_stops(
     assert (written.text, written.finish) == (expected, finish)
 
 
+@pytest.mark.parametrize(("room", "finish"), [(80, "length"), (79, "context"), (30, "context")])
+def test_a_reply_behind_thoughts_that_the_context_cuts_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, room: int, finish: str
+) -> None:
+    request = Generate((), max_tokens=40)
+    thinks = Thoughts(THINK, opened=True)
+    reply = Reply(request, Letters(), most=room, thoughts=thinks)  # type: ignore[arg-type]
+    written = spoken(monkeypatch, "t</think>" + "w" * 90, reply).written(tokens_in=1)
+    ended_by_itself = room > 9 + 40
+    assert written.finish == ("length" if ended_by_itself else finish)
+    reply = Reply(request, Letters(), most=room, thoughts=thinks)  # type: ignore[arg-type]
+    assert spoken(monkeypatch, "w" * 90, reply).written(tokens_in=1).finish == finish
+
+
 def test_a_thinking_part_that_is_too_long_is_ended_and_stripped(tmp_path: Path) -> None:
     template = (
         "{% for m in messages %}{{ m.content }}{% endfor %}"

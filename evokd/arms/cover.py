@@ -15,6 +15,7 @@ from evokd.task import Task
 from evokd.teacher import Generate, grammar
 
 COVER_TEXTS = 5
+MOST = SURPLUS * COVER_TEXTS
 
 
 def covered(view: View) -> Proposed:
@@ -35,7 +36,7 @@ def covered(view: View) -> Proposed:
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for label, (key, _, reply) in zip(labels, said, strict=True):
-        parsed = replies.parse_list(reply)
+        parsed = replies.parse_list(reply, MOST)
         rejects.update(replies.refusals(parsed))
         given = label_alone(view.task, label) if blind else None
         texts += [Proposal(text, origin, key, label, given) for origin, text in parsed.texts]
@@ -51,7 +52,7 @@ def cover_requests(view: View, level: int = 0) -> list[tuple[str, Generate]]:
     made = []
     task = view.task
     styles = view.plan.get("styles") or STYLES
-    shape = grammar.texts(SURPLUS * COVER_TEXTS)
+    shape = grammar.texts(MOST)
     cover, before = view.plan.get("cover", {}), view.plan.get("covered", {})
     first = {label: derive(task.loop.seed, label) for label in cover}
     # Of every label in turn, so that a budget that ends here has covered them alike.

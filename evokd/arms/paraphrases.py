@@ -6,8 +6,8 @@ from collections import Counter
 
 from evokd import prompts, replies
 from evokd.answers import names_in
-from evokd.arms.cover import COVER_TEXTS
-from evokd.arms.view import SURPLUS, Proposal, Proposed, View
+from evokd.arms.cover import COVER_TEXTS, MOST
+from evokd.arms.view import Proposal, Proposed, View
 from evokd.teacher import Generate, grammar
 
 
@@ -23,7 +23,7 @@ def paraphrased(view: View) -> Proposed:
     texts: list[Proposal] = []
     rejects: Counter[str] = Counter()
     for (_, answer), (key, _, reply) in zip(view.plan.get("paraphrases", ()), said, strict=True):
-        parsed = replies.parse_list(reply)
+        parsed = replies.parse_list(reply, MOST)
         rejects.update(replies.refusals(parsed))
         source = next(iter(names_in(answer, kind)), "")
         label = None if kind == "ner" else answer
@@ -33,7 +33,7 @@ def paraphrased(view: View) -> Proposed:
 
 def paraphrase_requests(view: View) -> list[Generate]:
     """Return a request for every planned (text, answer); the same one twice gets two seeds."""
-    task, shape = view.task, grammar.texts(SURPLUS * COVER_TEXTS)
+    task, shape = view.task, grammar.texts(MOST)
     return [
         view.sampling(
             prompts.ask_paraphrases(

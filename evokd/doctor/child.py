@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-PROBE = (sys.executable, "-m", "evokd.doctor.probe")
+PROBE = (sys.executable, "-P", "-m", "evokd.doctor.probe")
 REBUILD = (
     "build it for this processor: CMAKE_ARGS=-DGGML_NATIVE=ON pip install --force-reinstall"
     " --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"

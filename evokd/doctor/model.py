@@ -33,9 +33,15 @@ def findings(settings: TeacherSettings, *, free: int | None, tried: bool) -> Ite
         from evokd.teacher.modelfile import find_model
 
         path = find_model(settings.model)
-        header = read_header(path)
     except EvokdError as error:
         yield wrong("teacher", error.message, error.hint)
+        return
+    try:
+        header = read_header(path)
+    except EvokdError as error:  # the file is whole: it may be newer than the package that reads it
+        yield warning("teacher", error.message, "try a newer one: pip install -U gguf")
+        if tried:
+            yield from trial(path)
         return
     yield from described(header)
     room = fits(header, settings.context, free)

@@ -220,10 +220,14 @@ def nothing_left(answer: dict[str, Any]) -> bool:
 
 
 def _text(content: object) -> str:
-    """Return the text of a reply's content, which may be a list of parts."""
+    """Return the text of a reply's content, which may be a list of parts.
+
+    JSON may hold half an emoji, where a server cuts one in two: that is no text, and is replaced.
+    """
     if isinstance(content, list):
         return "".join(_text(part.get("text")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+    text = content if isinstance(content, str) else ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import re
 import struct
 from math import prod
@@ -67,7 +68,7 @@ def sha256(path: Path) -> str:
 
 
 def _located(name: str) -> Path:
-    path = TEACHERS[name] / "teacher.gguf" if name in TEACHERS else Path(name).expanduser()
+    path = TEACHERS[name] / "teacher.gguf" if name in TEACHERS else Path(os.path.expanduser(name))
     if not path.exists():
         hint = "install evokd from a wheel, or make it: make demo-teacher"
         if name not in TEACHERS:

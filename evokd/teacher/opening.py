@@ -12,6 +12,7 @@ from evokd.cpus import usable_cores
 from evokd.errors import TeacherError
 from evokd.settings import TeacherSettings
 from evokd.teacher.complaints import LOG
+from evokd.teacher.interrupts import held_back
 
 BATCH = 512  # tokens that go through the model at once, fewer where the context is smaller
 ALL_LAYERS = 0x7FFFFFFF  # -1 means that to newer builds only
@@ -22,11 +23,19 @@ FEWEST = 3  # sequences: a prompt's beginning, a prompt, and a choice
 
 
 def load(path: Path, settings: TeacherSettings) -> Any:
-    """Return llama.cpp's model; raises `TeacherError` with its complaint where it refuses."""
+    """Return llama.cpp's model; raises `TeacherError` with its complaint where it refuses.
+
+    Ctrl-C ends it at the next tensor.
+    """
     C.llama_backend_init()
     params = C.llama_model_default_params()
     params.n_gpu_layers = ALL_LAYERS if settings.gpu_layers == "auto" else settings.gpu_layers
-    model = C.llama_model_load_from_file(os.fsencode(path), params)
+    with held_back() as interrupted:
+        goes_on = C.llama_progress_callback(lambda *_: not interrupted.is_set())
+        params.progress_callback = goes_on
+        model = C.llama_model_load_from_file(os.fsencode(path), params)
+        if model and interrupted.is_set():
+            C.llama_model_free(model)
     if not model:
         why = LOG.complaint or "llama.cpp gives no reason"
         hint = "it may need a newer llama-cpp-python, or more memory"
@@ -50,7 +59,10 @@ def make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
     params.type_k = params.type_v = cells(settings)
     params.kv_unified = True
     params.no_perf = True
-    context = C.llama_init_from_model(model, params)
+    with held_back() as interrupted:
+        context = C.llama_init_from_model(model, params)
+        if context and interrupted.is_set():
+            C.llama_free(context)
     if not context:
         why = LOG.complaint or "llama.cpp gives no reason"
         message = f"{path}: no context of {settings.context} tokens can be made: {why}"

@@ -54,10 +54,15 @@ class Remote:
 
     async def write(self, request: Generate) -> Written:
         """Return a sampled reply; a refusal where the prompt is too long."""
+        meter = _Meter()
         try:
-            return chat.reply_of(await self._asked(lambda d: chat.generate_body(d, request)))
+            answer = await self._asked(lambda d: chat.generate_body(d, request), meter)
         except TooLong:
             return TOO_LONG_TO_WRITE
+        reply = chat.reply_of(answer)
+        return replace(
+            reply, tokens_in=meter.prompt, tokens_out=meter.answer, decoded=meter.decoded
+        )
 
     async def score(self, request: Score) -> Scored:
         """Return the choices' log-probabilities; a refusal where the prompt is too long."""
@@ -121,24 +126,24 @@ class Remote:
     ) -> Values:
         """Return what a free reply tells, or else an answer that is held to the choices."""
         if self.dialect.way == "reply":
-            answer = await self._asked(lambda d: chat.reply_body(d, messages, choices))
-            meter.add(answer)
+            answer = await self._asked(lambda d: chat.reply_body(d, messages, choices), meter)
             reply = chat.reply_of(answer).text
             places = chat.bytes_after(answer)
             if b"".join(written for written, _ in places).strip() != reply.strip().encode():
                 places = []  # they tell of thoughts too, which are no part of it
             if values := by_reply(choices, reply, places):
                 return values
-        answer = await self._answer(messages, choices)
-        meter.add(answer)
+        answer = await self._answer(messages, choices, meter)
         return one_hot(choices, chat.answer_of(answer))
 
-    async def _answer(self, messages: Sequence[Message], choices: Sequence[str]) -> dict[str, Any]:
+    async def _answer(
+        self, messages: Sequence[Message], choices: Sequence[str], meter: _Meter
+    ) -> dict[str, Any]:
         """Ask for one of the choices, in the strictest form that the server takes."""
         for dialect in chat.looser(self.dialect):
             worded = partial(_worded, dialect.form, messages, choices)
             try:
-                answer = await self._asked(worded)
+                answer = await self._asked(worded, meter)
             except Refused as problem:
                 refusal = problem
             else:
@@ -148,13 +153,17 @@ class Remote:
                 return answer
         raise refusal
 
-    async def _asked(self, body: Callable[[Dialect], dict[str, Any]]) -> dict[str, Any]:
+    async def _asked(
+        self, body: Callable[[Dialect], dict[str, Any]], meter: _Meter
+    ) -> dict[str, Any]:
         """Ask; once more, with room for thoughts, where these left nothing for the reply."""
         asked = self.dialect  # others may find out meanwhile
         answer = await self._chat(body(asked))
+        meter.add(answer)  # thoughts that are thrown away are paid for all the same
         if not asked.thoughts and chat.nothing_left(answer):
             self.dialect = replace(self.dialect, thoughts=THOUGHTS)
             answer = await self._chat(body(self.dialect))
+            meter.add(answer)
         return answer
 
     async def _force(

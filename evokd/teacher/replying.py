@@ -19,6 +19,11 @@ class Thoughts:
     opened: bool
 
 
+def wanted(request: Generate, thoughts: Thoughts | None) -> int:
+    """Return how long a reply may become; it shrinks where the context ends."""
+    return request.max_tokens * (2 if thoughts else 1)
+
+
 class Reply:
     """A reply under way; `close` frees its sampler.
 
@@ -39,7 +44,8 @@ class Reply:
         thoughts: Thoughts | None = None,
     ) -> None:
         self.tokens: list[int] = []
-        self.most = most
+        self.most = self._room = most
+        self._short = most < wanted(request, thoughts)  # the context ends before
         self.ended = False
         self.decoded = 0
         self._request = request
@@ -79,9 +85,8 @@ class Reply:
             tokens = self.tokens[:-1] if self._turn_over else self.tokens
             text = self._vocabulary.text(tokens, marks=self._tags)
         whole = self._turn_over or self._cut is not None
-        cut: Literal["length", "context"] = "length"
-        if len(self.tokens) < self._request.max_tokens:
-            cut = "context"
+        out_of_room = self._short and len(self.tokens) >= self._room
+        cut: Literal["length", "context"] = "context" if out_of_room else "length"
         return Written(
             text=text,
             finish="stop" if whole else cut,

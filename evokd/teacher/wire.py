@@ -26,6 +26,8 @@ except ImportError as missing:
     raise MissingExtra("teacher", missing) from missing
 
 PASSING = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
+BUSY = frozenset({0, 408, 425, 429, 502, 503, 504})  # tells nothing of the path; 0: no answer
+PROBES = 3  # attempts to find out whether a path is there
 MOST_BYTES = 32 << 20
 REFUSED = frozenset({400, 404, 405, 422, 501})
 LONG = (
@@ -86,7 +88,7 @@ class _Passing(Exception):
         hint: str = "see the server's log",
     ) -> None:
         super().__init__(message)
-        self.pause, self.hint = pause, hint
+        self.pause, self.status, self.hint = pause, status, hint
         self.kind = Refused if status == 500 else TeacherError
 
 
@@ -100,7 +102,8 @@ class Wire:
         patience: how long to wait and how often to ask.
 
     Raises:
-        TeacherError: when the key is malformed, or would cross a public network unencrypted.
+        TeacherError: when the key is malformed, or would cross a public network unencrypted; when
+            the proxy or the certificates that the environment names cannot be used.
     """
 
     def __init__(self, address: Address, *, key: str, most: int, patience: Patience) -> None:
@@ -113,24 +116,35 @@ class Wire:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=10.0),
-            # Servers drop idle connections after 5 s or so: be the first to let go.
-            limits=httpx.Limits(
-                max_connections=most, max_keepalive_connections=most, keepalive_expiry=3.0
-            ),
-            follow_redirects=False,
-            trust_env=not address.near,  # no proxy between this machine and itself
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(None, connect=10.0),
+                # Servers drop idle connections after 5 s or so: be the first to let go.
+                limits=httpx.Limits(
+                    max_connections=most, max_keepalive_connections=most, keepalive_expiry=3.0
+                ),
+                follow_redirects=False,
+                trust_env=not address.near,  # no proxy between this machine and itself
+            )
+        except (ImportError, OSError, ValueError) as problem:  # what the environment asks for
+            hint = "check ALL_PROXY, HTTPS_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+            self._fail(f"no client can be made: {problem}", hint)
 
     async def ask(
-        self, url: str, body: object = None, *, attempts: int = 0, seconds: float = 0.0
+        self,
+        url: str,
+        body: object = None,
+        *,
+        attempts: int = 0,
+        seconds: float = 0.0,
+        failing: bool = True,
     ) -> dict[str, Any]:
         """Return the JSON object that the server answers with; POST when there is a body.
 
         Args:
             attempts, seconds: how often and how long, instead of what is usual.
+            failing: ask a server again that fails at the question, not only a BUSY one.
 
         Raises:
             TooLong: when the server says that it is too long for its context.
@@ -143,8 +157,8 @@ class Wire:
             try:
                 return await self._once(url, body, seconds)
             except _Passing as problem:
-                if attempt == most:
-                    times = f" ({most} attempts)" if most > 1 else ""
+                if attempt == most or not (failing or problem.status in BUSY):
+                    times = f" ({attempt} attempts)" if attempt > 1 else ""
                     self._fail(f"{problem}{times}", problem.hint, retryable=True, kind=problem.kind)
                 pause = self._pause(attempt, problem.pause)
             await self._patience.sleep(pause)
@@ -152,10 +166,12 @@ class Wire:
 
     async def probe(self, url: str, body: object = None) -> dict[str, Any]:
         """Return an empty object where the server lacks this path or does not take the body."""
+        about = self._patience.about
         try:
+            if body is not None:
+                return await self.ask(url, body, seconds=about)
             # Many servers fail on a path that they lack; that may not keep a run waiting.
-            attempts = 1 if body is None else 0
-            return await self.ask(url, body, attempts=attempts, seconds=self._patience.about)
+            return await self.ask(url, attempts=PROBES, seconds=about, failing=False)
         except TeacherError:
             return {}
 

@@ -16,7 +16,7 @@ from evokd.errors import TeacherError
 from evokd.teacher import Generate, OnWritten, Written
 from evokd.teacher.heads import Head, plan
 from evokd.teacher.native import Engine, NoSlot
-from evokd.teacher.replying import Reply, Thoughts
+from evokd.teacher.replying import Reply, Thoughts, wanted
 from evokd.teacher.strands import Strand, Strands
 
 LEAST = 16  # tokens of room for a reply below which a prompt counts as too long
@@ -50,7 +50,7 @@ def write(
         Reply(
             request,
             engine.vocabulary,
-            most=min(_wanted(request, thought), engine.longest - len(prompt)),
+            most=min(wanted(request, thought), engine.longest - len(prompt)),
             thoughts=thought,
         )
         for prompt, request, thought in zip(
@@ -83,7 +83,7 @@ def too_long(
         for i, (prompt, request, thought) in enumerate(
             zip(prompts, requests, thoughts, strict=True)
         )
-        if engine.longest - len(prompt) < min(_wanted(request, thought), LEAST)
+        if engine.longest - len(prompt) < min(wanted(request, thought), LEAST)
     }
 
 
@@ -289,8 +289,3 @@ class _Desk:
             self.writing.remove(row)
             self.reading.append(row)
         return row.reply.ended
-
-
-def _wanted(request: Generate, thoughts: Thoughts | None) -> int:
-    """Return how long a reply may become; it shrinks where the context ends."""
-    return request.max_tokens * (2 if thoughts else 1)
