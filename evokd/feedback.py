@@ -121,7 +121,8 @@ def report(
     """Return a line each for the labels that do worst, as `wording.report_line` words them.
 
     Args:
-        per_label: label -> its scores on dev, of which texts stay unseen.
+        per_label: label -> its scores on dev, of which texts stay unseen. Of a label without texts
+            there nothing is known, and nothing is said.
         tested: mistakes on the last texts, which say what a label is taken for.
     """
     taken: dict[str, Counter[str]] = defaultdict(Counter)
@@ -130,7 +131,8 @@ def report(
         if not seen.right:
             label, given = kind.confusion(seen)
             taken[label][given] += given != label and given in per_label
-    worst = sorted(per_label, key=lambda name: per_label[name]["f1"])[:REPORTED]
+    known = [name for name in per_label if per_label[name]["support"]]
+    worst = sorted(known, key=lambda name: per_label[name]["f1"])[:REPORTED]
     lines = []
     for name in worst:
         most = max(taken[name], key=taken[name].__getitem__, default=None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evokd.examples import Example
-from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, borderline, groups
+from evokd.feedback import SHOW_RIGHT, SHOW_WRONG, Group, borderline, groups, report
 from evokd.kinds.classification import Classification
 from evokd.records import Prediction, Row
 from evokd.task import Task
@@ -142,3 +142,10 @@ def test_groups_survive_the_ledger(batch: list[Tested]) -> None:
 @given(batches, st.integers(1, 12))
 def test_the_same_batch_gives_the_same_groups(batch: list[Tested], most: int) -> None:
     assert groups(batch, most, KIND) == groups(list(batch), most, KIND)
+
+
+def test_nothing_is_told_of_a_label_that_dev_has_no_text_of() -> None:
+    scores = {"a": (0.7, 3), "b": (0.8, 5), "c": (0.0, 0), "d": (0.6, 2)}
+    per_label = {name: {"f1": f1, "support": support} for name, (f1, support) in scores.items()}
+    lines = report(per_label, many(2, "a", "c"), KIND)
+    assert [line.split(":")[0].lstrip("- ") for line in lines] == ["d", "a", "b"]
