@@ -15,9 +15,10 @@ from rich.console import Console
 from test_latency import BRIEF, Listener
 from tiny_kinds import TOPICS, tagged_examples, topical_examples
 
+from benchmarks.latency import bench, child
 from benchmarks.latency.bench import measure
 from benchmarks.latency.material import Material
-from benchmarks.latency.rows import student_rows, teachers_task
+from benchmarks.latency.rows import WAYS, student_rows, teacher_rows, teachers_task
 from benchmarks.latency.table import show
 from evokd.answers import read_spans, write_labels
 from evokd.examples import Example
@@ -103,6 +104,36 @@ def test_labels_are_scored_one_by_one(labeller_sealed: Path) -> None:
     assert "writing" not in shown(made)
 
 
+@pytest.mark.parametrize("kind", ["ner", "multilabel"])
+def test_the_command_starts_only_the_rows_that_there_are(
+    kind: str,
+    tagger_sealed: Path,
+    labeller_sealed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = {"ner": tagger_sealed, "multilabel": labeller_sealed}[kind]
+    examples = {"ner": tagged_examples, "multilabel": topical_examples}[kind](12, seed=21)
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": e.text}) + "\n" for e in examples), "utf-8")
+    teacher, started = Copier(examples), list[str]()
+    monkeypatch.setattr("evokd.teacher.open_teacher", lambda settings: teacher)
+    monkeypatch.setattr(bench, "QUICK", replace(BRIEF, processes=1))
+
+    def starts(what: child.Start, count: int) -> dict[str, float]:
+        # Of each row that is started, the process opens it by this name.
+        task = teachers_task(read_manifest(folder), "demo", threads=1)
+        assert what.row in {**student_rows(folder, threads=1), **teacher_rows(task, teacher)}
+        started.append(what.row)
+        return {"cold_start_s": 0.5, "rss_mb": 77.0}
+
+    monkeypatch.setattr(child, "starts", starts)
+    record = bench.bench_student(folder, texts=texts, quick=True)
+    (way,) = WAYS[kind]
+    assert started[-1] == way
+    assert record["latency_ms"][way]["p50"] > 0
+
+
 def test_torch_gives_the_labels_that_are_served(labeller_sealed: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(labeller_sealed, tmp_path / "student"))
     fitted = replace(read_manifest(copy), temperature=8.0, thresholds=dict.fromkeys(TOPICS, 0.6))
@@ -122,8 +153,6 @@ def test_a_student_may_be_called_by_a_dot(
 
 
 def test_a_teacher_that_copies_rightly_is_right(tagger_sealed: Path) -> None:
-    from benchmarks.latency.rows import teacher_rows
-
     examples = [e for e in tagged_examples(30, seed=22) if e.label != "[]"]
     task = teachers_task(read_manifest(tagger_sealed), "demo", threads=1)
     answers: Callable[[Sequence[str]], list[str]] = teacher_rows(task, Copier(examples))[

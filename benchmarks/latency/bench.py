@@ -22,6 +22,7 @@ from benchmarks.latency.material import Material, material_of_run, of_length, sp
 from benchmarks.latency.ratios import ratios, repaid
 from benchmarks.latency.rows import (
     TEACHER,
+    WAYS,
     Row,
     overhead,
     size_on_disk,
@@ -249,7 +250,7 @@ def _cost(
     student: Path, task: Task, text: str, *, plan: Plan, labels: int | None, watch: Watch
 ) -> dict[str, Any]:
     """Return each row's size on disk, memory and start, from fresh processes."""
-    names = [*student_rows(student, threads=1), *TEACHER]
+    names = [*student_rows(student, threads=1), *WAYS[task.kind]]
     tick = watch.progress("starting fresh processes", len(names))
     rows: dict[str, Any] = dict.fromkeys(LATENCY_ROWS)
     model, threads = task.teacher.model, task.teacher.threads

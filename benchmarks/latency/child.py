@@ -46,7 +46,7 @@ def starts(what: Start, *, count: int, clock: Callable[[], float] = time.perf_co
 
 
 def _start(what: Start, clock: Callable[[], float]) -> tuple[float, int]:
-    command = [sys.executable, "-m", "benchmarks.latency.child", json.dumps(asdict(what))]
+    command = [sys.executable, "-P", "-m", "benchmarks.latency.child", json.dumps(asdict(what))]
     places = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     began = clock()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS = 16  # room for a label's name
 TEACHER = ("teacher_score", "teacher_generate")
+WAYS = {"classification": TEACHER, "multilabel": TEACHER[:1], "ner": TEACHER[1:]}
+"""The rows of `teacher_rows` by the kind of task."""
 
 
 @dataclass(frozen=True, slots=True)
