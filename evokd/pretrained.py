@@ -32,6 +32,8 @@ from evokd.weights import check_folder, find_weights
 _checked_weights = lru_cache(maxsize=1)(find_weights)
 
 
+OWN_CODE = {"local_files_only": True, "trust_remote_code": False}
+"""Of every load: nothing is fetched, and a folder's own Python is neither run nor asked about."""
 SEVERAL = "multi_label_classification"  # problem_type of a model whose labels are yes or no each
 # Emoji in a row, with what modifies and joins them, are one piece; any other symbol is one alone.
 # Rust and JavaScript both read it.
@@ -59,7 +61,7 @@ def new_classifier(
         if mean := wants_mean(folder, config.model_type):
             config.num_hidden_layers += 1
             setattr(config, MARK, True)
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = AutoModelForSequenceClassification.from_config(config).float()
         model.load_state_dict(_pretrained(folder), strict=False)
         if mean:
             set_pooling_layer(model)
@@ -78,7 +80,7 @@ def new_tagger(tags: Sequence[str], settings: StudentSettings) -> tuple[Any, Any
         if getattr(config, MARK, False):  # tokens have no use for a classifier's pooling layer
             config.num_hidden_layers -= 1
             setattr(config, MARK, False)
-        model = AutoModelForTokenClassification.from_config(config)
+        model = AutoModelForTokenClassification.from_config(config).float()
         model.load_state_dict(_pretrained(folder), strict=False)
         return model, _tokenizer(folder, config, settings, apart=f"{SYMBOLS}|{LETTERS}")
 
@@ -124,7 +126,7 @@ def write_model(folder: Path, model: Any, tokenizer: Any) -> None:
 def _config(folder: Path, labels: Sequence[str]) -> Any:
     return AutoConfig.from_pretrained(
         folder,
-        local_files_only=True,
+        **OWN_CODE,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
@@ -135,7 +137,7 @@ def _tokenizer(
     folder: Path, config: Any, settings: StudentSettings, *, apart: str = SYMBOLS
 ) -> Any:
     """Return a folder's tokenizer, which reads as many tokens as the settings and model allow."""
-    tokenizer = _parted(AutoTokenizer.from_pretrained(folder, local_files_only=True), apart)
+    tokenizer = _parted(AutoTokenizer.from_pretrained(folder, **OWN_CODE), apart)
     readable = getattr(config, "max_position_embeddings", settings.max_length)
     tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
     return tokenizer
@@ -170,7 +172,7 @@ def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
     check_folder(folder)
     with _quietly(), _user_errors(folder):
         model, report = auto.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, use_safetensors=True, **OWN_CODE, output_loading_info=True
         )
         if report["missing_keys"]:  # transformers makes them up, such as the head of another model
             missing = ", ".join(sorted(report["missing_keys"])[:3])
@@ -178,14 +180,14 @@ def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
                 f"{folder}: lacks weights of a {type(model).__name__} ({missing})",
                 "give the folder of a student of this kind",
             )
-        return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return model, AutoTokenizer.from_pretrained(folder, **OWN_CODE)
 
 
 @lru_cache(maxsize=1)
 def _pretrained(folder: Path) -> dict[str, torch.Tensor]:
     """Return the encoder's weights, read once in a process; a head that they hold is left out."""
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        folder, use_safetensors=True, **OWN_CODE, output_loading_info=True
     )
     known = f"{model.base_model_prefix}."
     missing = set(report["missing_keys"])

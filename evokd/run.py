@@ -32,7 +32,7 @@ from evokd.stages import Stages
 from evokd.task import Task, TaskData, load_data
 from evokd.teacher import THOUGHTS, Teacher, check_teacher, open_teacher
 from evokd.watch import Silent, Watch
-from evokd.weights import find_weights, fingerprint
+from evokd.weights import check_shrinks, find_weights, fingerprint
 
 OpenTeacher = Callable[[], Teacher]
 FREE = {
@@ -174,7 +174,8 @@ def check_models(task: Task) -> None:
             f"teacher.model: an instruct model as a GGUF file{own}",
         )
     check_teacher(task.teacher)
-    find_weights(task.student.model)
+    student = task.student
+    check_shrinks(find_weights(student.model), layers=student.layers, words=student.words)
 
 
 def identity(task: Task, data: TaskData) -> dict[str, Any]:

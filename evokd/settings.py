@@ -306,7 +306,7 @@ class ExportSettings(Group):
 
     gate_texts: int = Field(500, ge=20, description="generated texts, kept out of training")
     latency_texts: int = Field(100, ge=10, description="texts of the latency table")
-    opset: int = Field(17, ge=14, description="ONNX operator set")
+    opset: int = Field(17, ge=14, le=22, description="ONNX operator set")
     exporter: Literal["auto", "optimum", "torch"] = Field(
         "auto", description="what writes ONNX; auto is optimum where it is installed"
     )

@@ -19,7 +19,8 @@ import torch
 from transformers import AutoTokenizer
 
 from evokd.errors import InputError
-from evokd.pooling import MARK, first_token_only
+from evokd.pooling import MARK, first_token_only, freeze_pooling_layer
+from evokd.pretrained import OWN_CODE
 from evokd.settings import StudentSettings
 from evokd.student import Student
 from evokd.training import (
@@ -67,6 +68,7 @@ def shrink(
     drop_layers(small.model, keep=settings.layers)
     devices = [model.device] if model.device.type == "cuda" else []
     with use_threads(settings.threads), torch.random.fork_rng(devices=devices):
+        small.model = _anew(small.model)
         torch.manual_seed(seed)
         tokens, pad = small.tokens(texts), small.tokenizer.pad_token_id
         lengths = list(map(len, tokens))
@@ -101,6 +103,19 @@ def drop_layers(model: Any, *, keep: int) -> None:
     setattr(model.config, field, keep + len(behind))
 
 
+def _anew(model: Any) -> Any:
+    """Return the model as it will be read from its folder.
+
+    What a layer does may follow from its number, as in ModernBERT, which attends to everything
+    in every third layer only.
+    """
+    made = type(model)(model.config).float()
+    made.load_state_dict(model.state_dict())
+    if getattr(model.config, MARK, False):
+        freeze_pooling_layer(made)
+    return made.to(model.device)
+
+
 def trim_vocabulary(student: Student, texts: Sequence[str], *, words: int) -> Student:
     """Return the student with a smaller WordPiece vocabulary; other words are read in pieces.
 
@@ -120,7 +135,9 @@ def trim_vocabulary(student: Student, texts: Sequence[str], *, words: int) -> St
         or len(piece.removeprefix("##")) == 1
         or (number < PLAIN_WORDS + words and not piece.startswith("[unused"))
     ]
-    numbers = {number: place for place, (_, number) in enumerate(kept)}
+    # Tokens that were added later stand behind the vocabulary, and stay there.
+    behind = sorted({token["id"] for token in spec["added_tokens"]} - {*old.values()})
+    numbers = {n: place for place, n in enumerate([*(number for _, number in kept), *behind])}
     spec["model"]["vocab"] = {piece: numbers[number] for piece, number in kept}
     for token in spec["added_tokens"]:
         token["id"] = numbers[token["id"]]
@@ -130,7 +147,7 @@ def trim_vocabulary(student: Student, texts: Sequence[str], *, words: int) -> St
         if isinstance(pair := (spec["post_processor"] or {}).get(side), list):
             pair[1] = numbers[pair[1]]
     tokenizer = _reloaded(student.tokenizer, spec)
-    _cut_table(student.model, [number for _, number in kept], tokenizer)
+    _cut_table(student.model, list(numbers), tokenizer)
     return Student(student.model, tokenizer, student.labels, threads=student.threads)
 
 
@@ -154,7 +171,7 @@ def _reloaded(tokenizer: Any, spec: dict[str, Any]) -> Any:
         (folder / "tokenizer.json").write_text(
             json.dumps(spec, ensure_ascii=False), encoding="utf-8"
         )
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, **OWN_CODE)
 
 
 def _blocks(model: Any) -> tuple[Any, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evokd.errors import InputError, IntegrityError, MissingExtra
 
@@ -74,6 +76,34 @@ def fingerprint(name: str) -> str:
         with path.open("rb") as file:
             made.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return made.hexdigest()
+
+
+def check_shrinks(folder: Path, *, layers: int, words: int) -> None:
+    """Refuse what `evokd.shrink` could not do with an encoder, long before it is asked to.
+
+    Args:
+        layers, words: of `evokd.settings.StudentSettings`.
+
+    Raises:
+        InputError: when the encoder has fewer layers, or no WordPiece vocabulary.
+    """
+    config = _read(folder / "config.json")
+    own = config.get("num_hidden_layers", config.get("n_layers"))
+    if isinstance(own, int):
+        own -= bool(config.get("evokd_mean_pooling"))  # of `evokd.pooling`: no layer of its own
+        if layers > own:
+            raise InputError(f"student.layers: {layers} of {own} layers", f"at most {own}")
+    model = _read(folder / "tokenizer.json").get("model")
+    if words and isinstance(model, dict) and model.get("type", "WordPiece") != "WordPiece":
+        raise InputError("student.words: only WordPiece vocabularies can be cut", "leave it out")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever loads it says what is wrong with it
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_sha256(path: Path, expected: str) -> None:

@@ -140,7 +140,9 @@ def token_vectors(
     token's place in the vocabulary stands for its rank by frequency (Zipf's law), as it does in
     WordPiece vocabularies.
     """
-    model = AutoModel.from_pretrained(student, local_files_only=True).eval()
+    model = AutoModel.from_pretrained(
+        student, local_files_only=True, trust_remote_code=False
+    ).eval()
     words = model.get_input_embeddings().weight.detach().double()
     count = len(words)
     read = sorted({*range(min(READ, count)), *used})

@@ -48,13 +48,15 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def save_encoder(root: Path, family: str, *, head: str = "SequenceClassification") -> Path:
+def save_encoder(
+    root: Path, family: str, *, head: str = "SequenceClassification", **more: Any
+) -> Path:
     """Save a family's smallest model with random weights; `head` ends its class' name."""
     name, shape = FAMILIES[family]
     types = ["token_type_ids"] if family == "bert" else []
     tokenizer = tiny_tokenizer(model_input_names=["input_ids", *types, "attention_mask"])
     config = getattr(transformers, f"{name}Config")(
-        **shape,
+        **(shape | more),
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(LABELS)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from encoders import save_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from tiny_student import LABELS, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from evokd.errors import InputError
 from evokd.pretrained import (
     SYMBOLS,
     _parted,
@@ -145,3 +148,35 @@ def test_tokenizers_that_know_every_byte_are_left_alone() -> None:
     other = PreTrainedTokenizerFast(tokenizer_object=inside)
     assert _parted(other, SYMBOLS) is other
     assert isinstance(other.backend_tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_weights_in_half_precision_are_trained_in_full(mean: bool, tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "half", "bert")
+    model, _ = saved_classifier(folder)
+    model.half().save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text("utf-8"))["dtype"] == "float16"
+    if mean:
+        (folder / "1_Pooling").mkdir()
+        pooling = {"pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
+    settings = StudentSettings(model=str(folder), device="cpu")
+    for made, _ in (new_classifier(list(LABELS), settings), new_tagger(["O", "B-x"], settings)):
+        assert {p.dtype for p in made.parameters()} == {torch.float32}
+
+
+def test_a_folders_own_code_is_neither_run_nor_asked_about(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_encoder(tmp_path / "own", "bert")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    ran = tmp_path / "ran"
+    code = f"open({str(ran)!r}, 'w')\nfrom transformers import BertConfig as OwnConfig\n"
+    (folder / "configuration_own.py").write_text(code, "utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        new_classifier(list(LABELS), StudentSettings(model=str(folder), device="cpu"))
+    assert not ran.exists()
+    assert "[y/N]" not in capfd.readouterr().out

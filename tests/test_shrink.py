@@ -90,6 +90,34 @@ def test_more_layers_than_there_are(student: Student) -> None:
         drop_layers(student.model, keep=3)
 
 
+def test_a_small_student_is_the_one_that_is_read_from_its_folder(tmp_path: Path) -> None:
+    """ModernBERT attends to all of a text in every third layer, counted anew when it is read."""
+    source = save_encoder(
+        tmp_path / "modernbert", "modernbert",
+        num_hidden_layers=6, global_attn_every_n_layers=3, local_attention=2,
+    )  # fmt: skip
+    whole = load_student(source, device="cpu", threads=1)
+    texts, _ = make_texts(40, seed=34)
+    small = shrink(whole, texts, settings=SETTINGS.model_copy(update={"layers": 4}), epochs=1,
+                   seed=0)  # fmt: skip
+    small.save(tmp_path / "small")
+    loaded = load_student(tmp_path / "small", device="cpu", threads=1)
+    assert np.array_equal(loaded.predict(texts), small.predict(texts))
+
+
+def test_a_token_that_was_added_behind_the_vocabulary_is_kept(
+    student: Student, tmp_path: Path
+) -> None:
+    student.tokenizer.add_tokens(["<product>"])
+    student.model.resize_token_embeddings(len(student.tokenizer))
+    texts = ["play <product>", "wake me"]
+    before = student.predict(texts)
+    trim_vocabulary(student, ["play a song", *texts], words=1).save(tmp_path / "small")
+    loaded = load_student(tmp_path / "small", device="cpu", threads=1)
+    assert loaded.tokenizer.tokenize("play <product>") == ["play", "<product>"]
+    assert np.allclose(loaded.predict(texts), before, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "deberta-v3", "modernbert"])
 def test_layers_are_found_in_every_family(family: str, tmp_path: Path) -> None:
     model = load_student(save_encoder(tmp_path / family, family), device="cpu", threads=1)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from encoders import save_encoder
 
 from evokd.errors import InputError, IntegrityError
-from evokd.weights import PRESETS, find_weights
+from evokd.weights import PRESETS, check_shrinks, find_weights
 
 PACKAGE = PRESETS["minilm"].package
 packaged = pytest.mark.skipif(
@@ -92,3 +94,20 @@ def test_an_absent_folder_is_an_error(name: str) -> None:
 def test_an_unknown_preset_answers_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown student model 'minilmm'; known presets: minilm"):
         find_weights("minilmm")
+
+
+def test_what_a_small_student_asks_of_its_encoder_is_checked_at_once(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "bert", "bert")
+    check_shrinks(folder, layers=2, words=100)
+    with pytest.raises(InputError, match="3 of 2 layers"):
+        check_shrinks(folder, layers=3, words=0)
+    distil = save_encoder(tmp_path / "distil", "distilbert")
+    with pytest.raises(InputError, match="3 of 2 layers"):
+        check_shrinks(distil, layers=3, words=0)
+    path = folder / "tokenizer.json"
+    spec = json.loads(path.read_text("utf-8"))
+    spec["model"]["type"] = "BPE"
+    path.write_text(json.dumps(spec), "utf-8")
+    check_shrinks(folder, layers=0, words=0)
+    with pytest.raises(InputError, match="only WordPiece"):
+        check_shrinks(folder, layers=0, words=100)
