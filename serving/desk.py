@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,9 @@ STAGES = {name: metrics.STAGE_SECONDS.labels(name) for name in ("wait", "tokeniz
 JOINED_AT_ONCE = 4
 """Windows that are made one answer in the event loop; the entities of more of them would hold it
 for longer than a window takes, so they are looked for in a thread."""
+
+LARGE = 8192
+"""Letters from which a request is large: as many as some sixteen windows have."""
 
 log = logging.getLogger("bentoml.student")
 
@@ -69,8 +73,10 @@ class Desk:
         """
         stages = Stages(began=self.clock())
         texts = question.asked()
+        large = sum(map(len, texts)) >= LARGE
         with self.turns.admitted() as deadline:
-            said = [await self._predict(text, deadline, stages) for text in texts]
+            async with self.turns.alone(deadline) if large else nullcontext():
+                said = [await self._predict(text, deadline, stages) for text in texts]
         stages.total = self.clock() - stages.began
         self._record(texts, said, stages)
         answers = Answers(

@@ -29,6 +29,7 @@ API_KEY = "EVOKD_API_KEY"
 WITHOUT_KEY = "EVOKD_WITHOUT_KEY"
 JSON = b"application/json"
 BODY_SECONDS = 20.0
+POLICY = 1008  # code with which a WebSocket is closed that is not wanted (RFC 6455)
 """A body that takes longer to come is refused."""
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """Paths that need no key, so that an orchestrator can probe them."""
@@ -83,7 +84,9 @@ class KeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "websocket":  # which the service has none of
+            await send({"type": "websocket.close", "code": POLICY})
+        elif scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
             await self.app(scope, receive, send)
         elif self._key is None:
             await self._keyless(scope, receive, send)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from evokd.cpus import usable_cpus
+from evokd.cpus import usable_cores
 from evokd.errors import InputError, MissingExtra
 from serving import harvest, layout
 from serving.harvest import HarvestSettings
@@ -71,7 +71,7 @@ def workers() -> int:
     Raises:
         InputError: when the environment asks for what is not a positive whole number.
     """
-    asked = os.environ.get(WORKERS) or str(usable_cpus())
+    asked = os.environ.get(WORKERS) or str(usable_cores())
     if not asked.isdecimal() or int(asked) < 1:
         raise InputError(f"{WORKERS}: {asked!r} is not a number of processes", "for example 2")
     return int(asked)

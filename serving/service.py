@@ -18,7 +18,7 @@ from evokd.errors import InputError
 from serving import harvest
 from serving.desk import Desk
 from serving.layout import PACKED, read_manifest
-from serving.limits import BodyMiddleware, KeyMiddleware, api_key
+from serving.limits import BODY_SECONDS, BodyMiddleware, KeyMiddleware, api_key
 from serving.messages import Answers, Question, about
 from serving.predictor import open_predictor
 from serving.routes import Routes, Watched
@@ -68,8 +68,9 @@ def _harvest() -> harvest.Harvest | None:
     name="student",
     workers=workers(),
     http={"host": "127.0.0.1"},
-    # Never reached, for patience ends first; BentoML's own leaves a timer of a minute a request.
-    traffic={"timeout": PATIENCE_S + 10},
+    # Never reached, for the body and patience have their ends before it; BentoML's own leaves a
+    # timer of a minute a request.
+    traffic={"timeout": BODY_SECONDS + PATIENCE_S + 10},
     # Counted, timed, logged and shed by serving.routes and serving.turns, for less than a tenth of
     # the time; spans are kept off the way because nothing exports them.
     metrics={"enabled": False},

@@ -2,15 +2,16 @@
 
 The model runs in the event loop. That saves a hop to a thread for every request, and since a long
 request takes a turn for every window, a short one waits for one window of each of the others and
-the loop is never held longer than one window takes.
+the loop is never held longer than one window takes. Large requests among themselves come one after
+another: sharing the model they would all end at the same time, and be late together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Turns:
         self._patience = patience
         self._clock = clock
         self._inside = 0
-        self._turn = asyncio.Lock()
+        self._turn, self._large = asyncio.Lock(), asyncio.Lock()
 
     @contextmanager
     def admitted(self) -> Iterator[float]:
@@ -61,6 +62,23 @@ class Turns:
     def inside(self) -> int:
         """Return how many requests are being answered or wait for it."""
         return self._inside
+
+    @asynccontextmanager
+    async def alone(self, deadline: float) -> AsyncIterator[None]:
+        """Wait until no other large request is under way; small ones go on meanwhile.
+
+        Raises:
+            Late: when the deadline passed first.
+        """
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                await self._large.acquire()
+        except TimeoutError:
+            raise Late from None
+        try:
+            yield
+        finally:
+            self._large.release()
 
     async def take(self, step: Callable[[], T], deadline: float) -> T:
         """Run a step when it is this caller's turn.

@@ -203,6 +203,22 @@ def test_a_browser_is_told_how_to_ask_for_the_key(
     assert dict(sent[0]["headers"])[b"www-authenticate"].startswith(scheme)
 
 
+@pytest.mark.parametrize("key", ["sesame", None])
+def test_a_web_socket_is_closed(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY, key) if key else monkeypatch.delenv(API_KEY, raising=False)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def asked() -> None:
+        scope = {"type": "websocket", "path": "/predict", "headers": [], "server": ("0.0.0.0", 1)}
+        await KeyMiddleware(Echo())(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
+
+    asyncio.run(asked())
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
 def test_a_body_that_never_ends_is_given_up() -> None:
     async def silent() -> Message:
         await asyncio.sleep(60)

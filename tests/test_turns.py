@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -76,3 +77,47 @@ def test_who_waited_too_long_is_given_up() -> None:
 
     with pytest.raises(Late):
         asyncio.run(late())
+
+
+async def large(turns: Turns, name: str, steps: int, done: list[str]) -> None:
+    with turns.admitted() as deadline:
+        async with turns.alone(deadline):
+            for _ in range(steps):
+                await turns.take(lambda: done.append(name), deadline)
+
+
+def test_large_requests_come_one_after_another_and_small_ones_between() -> None:
+    async def crowd() -> list[str]:
+        turns, done = Turns(8, 10), []
+        await asyncio.gather(
+            large(turns, "one", 9, done),
+            large(turns, "two", 9, done),
+            worker(turns, "small", 1, done),
+        )
+        return done
+
+    done = asyncio.run(crowd())
+    assert [name for name in done if name != "small"] == ["one"] * 9 + ["two"] * 9
+    assert done.index("small") <= 2
+
+
+def test_of_too_many_large_requests_the_first_are_answered() -> None:
+    """Where all had shared the model, none would have been in time."""
+
+    async def slow(turns: Turns) -> None:
+        with turns.admitted() as deadline:
+            async with turns.alone(deadline):
+                for _ in range(5):
+                    await turns.take(lambda: time.sleep(0.02), deadline)
+                    await asyncio.sleep(0)
+
+    async def crowd() -> list[object]:
+        turns = Turns(8, 0.35)
+        made = (slow(turns) for _ in range(8))
+        ended = await asyncio.gather(*made, return_exceptions=True)
+        await large(turns, "after", 1, [])  # nothing is held by those that were late
+        return [type(end) for end in ended]
+
+    ended = asyncio.run(crowd())
+    assert ended[0] is type(None)
+    assert ended[-1] is Late
