@@ -74,7 +74,7 @@ class Budget:
         minutes = self.settings.minutes
         if minutes is None:
             return float("inf")
-        return 60 * share * minutes - self.reserve - self.ledger.seconds()
+        return share * (60 * minutes - self.reserve) - self.ledger.seconds()
 
     def fitting(
         self, requests: Sequence[Generate | Score], *, less: int = 0, share: float = 1.0

@@ -35,10 +35,11 @@ def suspects(loop: Loop, rows: Sequence[Row]) -> list[str]:
     if len(rows) < FEWEST:  # before students are trained for nothing
         return []
     answers = [row.example.label for row in rows]
+    sure = loop.task.kind != "ner"  # a tagger says of what it finds alone how sure it is
     if loop.task.method.noise == "mixture":
-        numbers = by_mixture(answers, _of_one(loop, rows), loop.kind.labels_in)
+        said = _of_one(loop, rows)
+        numbers = by_mixture(answers, said, loop.kind.labels_in, sure_of_none=sure)
     else:
-        sure = loop.task.kind != "ner"  # a tagger says of what it finds alone how sure it is
         said = _of_others(loop, rows)
         numbers = by_folds(answers, said, loop.kind.labels_in, sure_of_none=sure)
     return [rows[i].example.text for i in numbers]

@@ -5,6 +5,7 @@ Compares texts only; whether the labels of a text agree is the loop's business.
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ try:
 except ImportError as exc:
     raise MissingExtra("train", exc) from exc
 
+log = logging.getLogger(__name__)
 NEAR = 0.8  # 3-gram Jaccard similarity from which two texts count as the same
 BANDS, ROWS = 21, 3  # a pair at NEAR shares a band with probability 1 - (1 - 0.8**3)**21 > 1 - 1e-6
 GOLD = ("test", "dev")  # sources that a training text must never touch, the worse leak first
@@ -63,7 +65,7 @@ class Known:
 
 
 def check_apart(data: TaskData) -> None:
-    """Refuse texts that stand in more than one of seed, dev and test.
+    """Refuse texts that stand in more than one of seed, dev and test; warn where marks differ.
 
     Seeds are shown to the teacher and trained on, dev decides, and test may do neither.
 
@@ -78,6 +80,10 @@ def check_apart(data: TaskData) -> None:
                 f"{len(both)} texts of data.{one} are in data.{other} too, the first: {both[0]!r}",
                 f"take them out of data.{one}, or the scores tell nothing",
             )
+        texts = {normalise(e.text) for e in getattr(data, other)} - {""}  # of marks alone
+        if alike := [e.text for e in getattr(data, one) if normalise(e.text) in texts]:
+            said = "%d texts of data.%s are in data.%s too but for marks, the first: %r"
+            log.warning(said, len(alike), one, other, alike[0])
 
 
 def curate(texts: Sequence[str], known: Known) -> list[str]:
@@ -100,13 +106,12 @@ def curate(texts: Sequence[str], known: Known) -> list[str]:
 def _reason(text: str, indexes: Sequence[Known]) -> str:
     if not any(c.isalnum() or not c.isascii() for c in normalise(text)):
         return "empty"  # an emoji is a text, "***" is none
-    for index in indexes:
-        source = index.match(text)
-        if source in GOLD:
-            return f"leak: {source}"
-        if source is not None:
-            return "duplicate" if text in index else "near-duplicate"
-    return ""
+    sources = [index.match(text) for index in indexes]
+    if leak := next((source for source in sources if source in GOLD), None):
+        return f"leak: {leak}"
+    if any(text in index for index in indexes):
+        return "duplicate"  # also where another index has one that is only near
+    return "near-duplicate" if any(sources) else ""
 
 
 def _rank(source: str) -> int:

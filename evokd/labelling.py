@@ -56,8 +56,11 @@ def orders(names: Sequence[str]) -> list[list[str]]:
 
 
 def opinions(task: Task) -> list[list[str]]:
-    """Return the orders in which a teacher is asked for labels: both, or the task's own alone."""
-    return orders(task.names)[: 2 if task.method.second_opinion else 1]
+    """Return the orders in which a teacher is asked for labels: both, or the task's own alone.
+
+    Of a lone type both would be the same question.
+    """
+    return orders(task.names)[: 2 if task.method.second_opinion and len(task.names) > 1 else 1]
 
 
 def label_requests(

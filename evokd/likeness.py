@@ -27,7 +27,7 @@ def sure(examples: Sequence[Example], task: Task) -> list[Example]:
     nobody's finding. Entities have no probability: they count where two readings were joined, of
     which what stayed in doubt is not kept, and not where an arm moved them.
     """
-    twice = task.kind == "ner" and task.method.second_opinion
+    twice = task.kind == "ner" and task.method.second_opinion and len(task.names) > 1
 
     def is_sure(one: Example) -> bool:
         if one.soft:

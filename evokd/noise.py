@@ -45,7 +45,11 @@ def losses(answers: Sequence[str], said: Sequence[Prediction]) -> NDArray[np.flo
 
 
 def by_mixture(
-    answers: Sequence[str], said: Sequence[Prediction], labels_in: LabelsIn = alone
+    answers: Sequence[str],
+    said: Sequence[Prediction],
+    labels_in: LabelsIn = alone,
+    *,
+    sure_of_none: bool = True,
 ) -> list[int]:
     """Return the texts of the larger losses, where the losses fall into two heaps (FreeAL,
     arXiv 2311.15614).
@@ -56,6 +60,7 @@ def by_mixture(
     Args:
         said: of a student that was trained on them: it learns wrong labels last.
         labels_in: gives the labels that an answer names.
+        sure_of_none: as in `by_folds`.
     """
     if len(answers) < FEWEST:
         return []
@@ -70,7 +75,11 @@ def by_mixture(
     small = int(fitted.means_[:, 0].argmin())
     clean = fitted.predict_proba(column)[:, small]
     # The narrow heap of small losses says of the very smallest that they are not its own.
-    large = [i for i, p in enumerate(clean) if p < CLEAN and column[i, 0] > fitted.means_[small, 0]]
+    large = [
+        i for i, p in enumerate(clean)
+        if p < CLEAN and column[i, 0] > fitted.means_[small, 0]
+        and (sure_of_none or labels_in(said[i].predicted))
+    ]  # fmt: skip
     return _half_at_most(_contradicted(large, answers, said), answers, said, labels_in)
 
 

@@ -94,9 +94,14 @@ class Task(Group):
         return {n: " ".join(a.split()) if isinstance(a, str) else a for n, a in filled.items()}
 
     @model_validator(mode="after")
-    def _two_classes(self) -> Task:
+    def _two_labels(self) -> Task:
+        """A lone label is what every text written for it has: nothing tells when it does not."""
         if self.kind == "classification" and len(self.labels) < 2:
             raise ValueError("labels: a classification needs at least two")
+        if self.kind == "multilabel" and len(self.labels) < 2:
+            raise ValueError(
+                "labels: of one, make a classification of two, such as spam and not_spam"
+            )
         return self
 
     @model_validator(mode="after")

@@ -41,7 +41,10 @@ def parsed(text: str, source: str) -> Any:
     """Read YAML; InputError names its source and, where it is known, the line."""
     try:
         return yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as broken:  # ValueError: 2024-13-32
+    except (
+        yaml.YAMLError, ValueError, RecursionError,  # ValueError: 2024-13-32
+        KeyError, AttributeError,  # !!bool soon, !!timestamp x
+    ) as broken:  # fmt: skip
         where = getattr(broken, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         if isinstance(broken, Wrong):

@@ -114,8 +114,9 @@ def agreed_on(rows: Sequence[Row]) -> Share:
 def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
     """Return Cohen's kappa of the labels that texts were written for and those they were given.
 
-    How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all; 1
-    also where texts of one label alone were written. Texts that it gave no label twice alike have
+    How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all. Where
+    there is one label alone, chance cannot be told, and it is the share that agrees; 1 where
+    nothing was written. Texts that it gave no label twice alike have
     none. An answer of several labels agrees where it has the label asked for, and by chance as
     often as any text has it.
 
@@ -125,9 +126,11 @@ def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
     asked, agreed = _given(rows), agreed_on(rows)
     written = Counter(str(row.source) for row in asked)
     said = Counter(label for row in asked for label in labels_in(row.example.label))
+    if len({*written, *said}) < 2:
+        return agreed.value if agreed.of else 1.0
     by_chance = sum(count * said[name] for name, count in written.items()) / max(1, agreed.of)
     most = agreed.of - by_chance
-    return (agreed.hits - by_chance) / most if most else float(len(written) < 2)
+    return (agreed.hits - by_chance) / most if most else 0.0
 
 
 def beyond_chance(task: Task, agreed: Share, beyond: float) -> bool:

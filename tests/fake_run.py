@@ -86,8 +86,10 @@ def grow(
         loop = Loop(task, data, ledger=ledger, calls=calls, learner=learner,
                     folder=folder, watch=watch)  # fmt: skip
         if ledger.stage("seed_only") is None:
+            began = ledger.clock()
             student = learner.fit(data.seed, epochs=1, seed=derive(0, "seed"),
                                   on_step=lambda done, total: None)  # fmt: skip
+            calls.keep_free(ledger.clock() - began)
             student.save(loop.students.folder(SEED))
             ledger.finish_stage("seed_only", {})
         loop.run()

@@ -440,6 +440,7 @@ def test_the_room_for_a_training_outlives_an_attempt(tmp_path: Path) -> None:
             budget = Budget(BudgetSettings(minutes=1), ledger, WIDTH)
             budget.keep_free(seconds)
             assert budget.seconds_left() == 60 - 40
+            assert budget.seconds_left(0.5) == (60 - 40) / 2, "the room is whole, and shared once"
 
 
 def test_a_model_that_thinks_may_cost_twice_its_reply(tmp_path: Path) -> None:
@@ -498,7 +499,7 @@ def test_stopped_at_every_training(whole: tuple[Task, Path, int], tmp_path: Path
     assert tables(tmp_path / "run" / "run.db") == tables(file)
 
 
-@pytest.mark.parametrize("caps", [{"tokens": 90_000}, {"examples": 15}, {"minutes": 0.5}])
+@pytest.mark.parametrize("caps", [{"tokens": 90_000}, {"examples": 15}, {"minutes": 0.45}])
 def test_a_run_that_its_budget_ended_is_replayed(tmp_path: Path, caps: dict[str, Any]) -> None:
     ticking = itertools.count(0, 0.1)
     task = small(tmp_path / "task", budget=caps)

@@ -198,3 +198,22 @@ def test_a_text_stands_in_one_file_alone(one: str, other: str) -> None:
     texts[other].append(Example(f"A  text of {one}!", "x"))
     with pytest.raises(InputError, match=f"1 texts of data.{one} are in data.{other} too"):
         check_apart(TaskData.model_validate(texts))
+
+
+def test_texts_that_differ_in_marks_alone_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    pair = {"seed": "Play some jazz, please", "test": "play some jazz please!"}
+    texts = {name: [Example(text, "x")] for name, text in pair.items()} | {"dev": []}
+    check_apart(TaskData.model_validate(texts))
+    assert "1 texts of data.seed are in data.test too but for marks" in caplog.text
+    caplog.clear()
+    check_apart(TaskData.model_validate(texts | {"test": [Example("!!", "x")]}))
+    assert not caplog.text
+
+
+def test_a_text_that_is_equal_to_one_and_near_another_is_a_duplicate() -> None:
+    near = known(("remind me, tomorrow, of the milk tomorrow evening", "seed"))
+    text = "remind me, tomorrow, of the milk tomorrow evenings"
+    assert curate([text], near) == ["near-duplicate"]
+    near.add(text, "run")
+    assert curate([text], near) == ["duplicate"]
+    assert curate([f"{text},", text], known(("remind me", "dev"))) == ["", "duplicate"]

@@ -56,6 +56,8 @@ def test_a_sentence_is_read(tmp_path: Path, ending: str, gap: str, scheme: str) 
         ("# text = blood group O\na\tO\n", ["a"]),
         ("# alone\n\na\tO\n", ["a"]),
         ("# a O\nb O\n", ["b"]),
+        ("a NN O O\n#jazz NN O B-x\n# end\n", ["a #jazz"]),
+        ("a\tO\n#jazz\tO\n# a\tb\tc\tO\n", ["a #jazz"]),
         ("\tO\na\tO\n\u00a0\tO\n\n\tO\n\nb\u00a0c\tO\n", ["a", "b\u00a0c"]),
         ("a\nb\n\nc\n", ["a b", "c"]),
         ("a\tO\n-DOCSTART-\nb\tO\n", ["a", "b"]),
@@ -185,3 +187,11 @@ def test_entities_survive_conll(
     ]
     assert ["".join(e.text.split()) for e in read] == ["".join(e.text.split()) for e in examples]
     assert conll.write(read) == written
+
+
+def test_a_column_that_counts_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "counted.conll"
+    said = refused(path, "1\tIn\tO\n2\tRome\tB-city\n\n1\tNow\tO\n")
+    assert "the first column counts the tokens" in said
+    path.write_text("1 CD O\n2 CD O\n\nIn IN O\nRome NN B-city\n", encoding="utf-8")
+    assert [e.text for e in read_examples(path, TYPES, "ner")] == ["1 2", "In Rome"]

@@ -22,6 +22,7 @@ from evokd.arms.edits import Chunk, chunks, edit, written
 from evokd.cleaning import suspects
 from evokd.examples import Example
 from evokd.kinds import KINDS
+from evokd.labelling import opinions
 from evokd.likeness import nearest, sure
 from evokd.noise import FEWEST
 from evokd.pieces import merge
@@ -181,6 +182,9 @@ def test_only_answers_that_are_known_to_be_right_are_shown() -> None:
     assert [e.text for e in sure(tagged, bare("ner"))] == ["a", "b", "c", "d", "e", "f"]
     once = bare("ner", second_opinion=False)
     assert [e.text for e in sure(tagged, once)] == ["c"]
+    lone = bare("ner").model_copy(update={"labels": {"city": ""}})
+    assert opinions(lone) == [["city"]], "the other order is the same question"
+    assert [e.text for e in sure(tagged, lone)] == ["c"]
 
 
 @pytest.mark.parametrize("noise", ["mixture", "out-of-fold"])

@@ -108,6 +108,17 @@ def test_of_a_tagger_the_texts_count_that_it_confirms() -> None:
     assert by_folds(spans, said, lambda answer: names_in(answer, "ner")) == [*range(20, 25)]
 
 
+def test_what_a_tagger_does_not_find_contradicts_nothing() -> None:
+    spans = [json.dumps([[0, n + 1, "city"]]) for n in range(100)]
+    said = [Prediction(answer, 0.8, 0.8) for answer in spans[:40]]
+    said += [Prediction("[]", 0.9, 0.9)] * 55 + [Prediction('[[0, 500, "city"]]', 0.9, 0.9)] * 5
+
+    def labels_in(answer: str) -> Sequence[str]:
+        return names_in(answer, "ner")
+
+    assert by_mixture(spans, said, labels_in, sure_of_none=False) == [*range(95, 100)]
+
+
 def test_losses_that_are_all_alike_are_one_heap() -> None:
     assert by_mixture(["a"] * 30, [Prediction("b", 0.9, 0.8)] * 30) == []
 

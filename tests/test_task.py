@@ -136,6 +136,8 @@ def test_an_unknown_key_names_the_known_ones(
             {"kind": "multilabel", "method": {"demonstrations": 2}},
             "method.demonstrations does not fit kind: multilabel",
         ),
+        ({"kind": "multilabel", "labels": {"spam": ""}}, "spam and not_spam"),
+        ({"export": {"opset": 24}}, "export.opset: "),
         (
             {"loop": {"hard": 0, "easy": 0}},
             "loop.hard and loop.easy: 0 does not fit loop.arm: evokd",
@@ -201,6 +203,8 @@ def test_a_definition_is_one_line(tmp_path: Path) -> None:
         ("name: [open", "line 1: not YAML"),
         ("name: t\n\tdomain: d", "line 2: not YAML"),
         ("when: 2024-13-32", ": not YAML"),
+        ("when: !!bool soon", ": not YAML"),
+        ("when: !!timestamp x", ": not YAML"),
         ("[" * 500, ": not YAML"),
         ("!!python/object:os.system {}", "not YAML"),
         ("name: t\nloop: {}\nloop: {}", "line 3: loop is given twice"),

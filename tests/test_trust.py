@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from test_arms_run import grown
 
-from evokd.answers import Span, write_spans
+from evokd.answers import Span, names_in, write_spans
 from evokd.examples import Example
 from evokd.kinds import kind_of
 from evokd.ledger import reading
@@ -201,6 +201,12 @@ def test_where_every_text_has_every_type_chance_says_nothing(tmp_path: Path) -> 
 
 def test_nothing_written_is_no_disagreement() -> None:
     assert kappa([], single) == kappa([row("alarm", "alarm")], single) == 1
+
+
+def test_of_a_lone_label_chance_cannot_be_told() -> None:
+    found = Example("a text", '[[0, 1, "city"]]', "cover")
+    rows = [*[Row(0, found, "train", None, None, "city")] * 99, row("city", "[]")]
+    assert kappa(rows, lambda answer: names_in(answer, "ner")) == 0.99
 
 
 def test_a_teacher_that_denies_what_it_wrote_is_doubted(tmp_path: Path) -> None:

@@ -28,10 +28,13 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield (first line's number, {"tokens", "tags"}) a sentence; no tags if there is one column.
 
     Raises:
-        InputError: naming the line, where some lines of a sentence have a tag and others do not.
+        InputError: naming the line, where some lines of a sentence have a tag and others do not;
+            at the end, where the first column counts the tokens of every sentence.
     """
+    longest, counted = 0, True
     for block in _blocks(path):
-        width = len(_columns(block[-1][1]))
+        tokens = [text for _, text in block if not text.startswith("#")] or [block[-1][1]]
+        width = len(_columns(tokens[-1]))
         rows = [(n, _columns(text)) for n, text in block if not _is_comment(text, width)]
         if not any(columns[0].strip() for _, columns in rows):
             continue
@@ -43,7 +46,14 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         record: dict[str, object] = {"tokens": [columns[0] for _, columns in rows]}
         if not lone:
             record["tags"] = [columns[-1] for _, columns in rows]
+        longest = max(longest, len(rows))
+        counted &= all(c[0] == str(n) and len(c) > 2 for n, (_, c) in enumerate(rows, start=1))
         yield rows[0][0], record
+    if counted and longest > 1:
+        raise InputError(
+            f"{path}: the first column counts the tokens",
+            "the token comes first: cut the count off",
+        )
 
 
 def write(examples: Iterable[Example]) -> str:
