@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from evokd.cpus import usable_cores
+from evokd.cpus import usable_cpus
 from evokd.errors import InputError, MissingExtra
 from serving import harvest, layout
 from serving.harvest import HarvestSettings
@@ -33,7 +33,7 @@ class Serving:
     Attributes:
         host: the address to bind to.
         port: 1 to 65535.
-        workers: processes; one for each usable core when None.
+        workers: processes; one for each usable processor when None.
         without_key: let everyone ask who can reach an address that is not only this machine's.
         harvest: keep the texts that the student is unsure of.
     """
@@ -66,12 +66,13 @@ def serve(student: Path, how: Serving | None = None) -> int:
 
 
 def workers() -> int:
-    """Return the number of worker processes: what EVOKD_WORKERS asks for, else one a usable core.
+    """Return the number of worker processes: what EVOKD_WORKERS asks for, else one for each
+    usable processor, twins of hyperthreading counted each.
 
     Raises:
         InputError: when the environment asks for what is not a positive whole number.
     """
-    asked = os.environ.get(WORKERS) or str(usable_cores())
+    asked = os.environ.get(WORKERS) or str(usable_cpus())
     if not asked.isdecimal() or int(asked) < 1:
         raise InputError(f"{WORKERS}: {asked!r} is not a number of processes", "for example 2")
     return int(asked)
@@ -105,7 +106,7 @@ def _check(student: Path, how: Serving) -> None:
     if how.workers is None:
         workers()
     elif how.workers < 1:
-        raise InputError(f"workers: {how.workers} is less than 1", "for example 1 per core")
+        raise InputError(f"workers: {how.workers} is less than 1", "for example 1 per processor")
     host = ADDRESSES.get(how.host, how.host)
     try:
         ipaddress.ip_address(host)

@@ -1,7 +1,7 @@
 """The BentoML service. BentoML starts and watches the workers, probes them and packs them.
 
 The environment says what it serves: EVOKD_STUDENT (a student folder; in a Bento its own),
-EVOKD_WORKERS (processes; one for each usable core), EVOKD_API_KEY and EVOKD_WITHOUT_KEY (see
+EVOKD_WORKERS (processes; one for each usable processor), EVOKD_API_KEY and EVOKD_WITHOUT_KEY (see
 `serving.limits`), EVOKD_HARVEST (see `serving.harvest`). The student is opened when a worker
 starts, not at import.
 """

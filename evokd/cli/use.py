@@ -191,7 +191,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on.")] = 3000,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes; by default one per usable core."),
+        typer.Option("--workers", min=1, help="Processes; by default one per usable processor."),
     ] = None,
     without_key: Annotated[
         bool, typer.Option("--without-key", help="Let strangers ask without EVOKD_API_KEY.")
