@@ -66,8 +66,7 @@ def serve(student: Path, how: Serving | None = None) -> int:
 
 
 def workers() -> int:
-    """Return the number of worker processes: what EVOKD_WORKERS asks for, else one for each
-    usable processor, twins of hyperthreading counted each.
+    """Return how many worker processes there are: what EVOKD_WORKERS asks for, else one a processor.
 
     Raises:
         InputError: when the environment asks for what is not a positive whole number.
