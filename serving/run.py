@@ -66,7 +66,7 @@ def serve(student: Path, how: Serving | None = None) -> int:
 
 
 def workers() -> int:
-    """Return how many worker processes there are: what EVOKD_WORKERS asks for, else one a processor.
+    """Return how many workers there are: what EVOKD_WORKERS asks for, else one a processor.
 
     Raises:
         InputError: when the environment asks for what is not a positive whole number.
