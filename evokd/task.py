@@ -94,14 +94,9 @@ class Task(Group):
         return {n: " ".join(a.split()) if isinstance(a, str) else a for n, a in filled.items()}
 
     @model_validator(mode="after")
-    def _two_labels(self) -> Task:
-        """A lone label is what every text written for it has: nothing tells when it does not."""
+    def _two_classes(self) -> Task:
         if self.kind == "classification" and len(self.labels) < 2:
             raise ValueError("labels: a classification needs at least two")
-        if self.kind == "multilabel" and len(self.labels) < 2:
-            raise ValueError(
-                "labels: of one, make a classification of two, such as spam and not_spam"
-            )
         return self
 
     @model_validator(mode="after")
@@ -171,6 +166,10 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> Task:
         task = Task.model_validate(given)
     except ValidationError as invalid:
         raise explained(str(path), invalid, Task) from None
+    if task.kind == "multilabel" and len(task.names) < 2:
+        # Every text that is written for it has it: nothing would tell when one does not.
+        hint = "make a classification of two, such as spam and not_spam"
+        raise InputError(f"{path}: labels: a multilabel task needs at least two", hint)
     return _located(task, path.parent)
 
 

@@ -130,7 +130,7 @@ def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
         return agreed.value if agreed.of else 1.0
     by_chance = sum(count * said[name] for name, count in written.items()) / max(1, agreed.of)
     most = agreed.of - by_chance
-    return (agreed.hits - by_chance) / most if most else 0.0
+    return (agreed.hits - by_chance) / most if most else float(len(written) < 2)
 
 
 def beyond_chance(task: Task, agreed: Share, beyond: float) -> bool:

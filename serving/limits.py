@@ -29,8 +29,8 @@ API_KEY = "EVOKD_API_KEY"
 WITHOUT_KEY = "EVOKD_WITHOUT_KEY"
 JSON = b"application/json"
 BODY_SECONDS = 20.0
-POLICY = 1008  # code with which a WebSocket is closed that is not wanted (RFC 6455)
 """A body that takes longer to come is refused."""
+POLICY = 1008  # code with which a WebSocket is closed that is not wanted (RFC 6455)
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """Paths that need no key, so that an orchestrator can probe them."""
 

@@ -70,6 +70,13 @@ def test_a_server_that_is_busy_for_a_moment_is_recognised(
     assert len(pauses.taken) == 2
 
 
+def test_recognising_a_server_waits_for_no_long_pause(serve: Serve, pauses: Pauses) -> None:
+    busy = Reply({"error": "busy"}, 429, headers={"Retry-After": "200"})
+    with teacher(serve(lambda a: busy if a.path == "/props" else plain(a)).url, pauses):
+        pass
+    assert not pauses.taken
+
+
 def test_a_path_on_which_a_server_fails_is_not_asked_for_again(
     serve: Serve, pauses: Pauses
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_sentence_is_read(tmp_path: Path, ending: str, gap: str, scheme: str) 
         ("# alone\n\na\tO\n", ["a"]),
         ("# a O\nb O\n", ["b"]),
         ("a NN O O\n#jazz NN O B-x\n# end\n", ["a #jazz"]),
+        ("good evening all\n#x O\n#y O\n", ["good #x #y"]),
         ("a\tO\n#jazz\tO\n# a\tb\tc\tO\n", ["a #jazz"]),
         ("\tO\na\tO\n\u00a0\tO\n\n\tO\n\nb\u00a0c\tO\n", ["a", "b\u00a0c"]),
         ("a\nb\n\nc\n", ["a b", "c"]),

@@ -112,8 +112,8 @@ def test_of_too_many_large_requests_the_first_are_answered() -> None:
                     await asyncio.sleep(0)
 
     async def crowd() -> list[object]:
-        turns = Turns(8, 0.35)
-        made = (slow(turns) for _ in range(8))
+        turns = Turns(20, 1.0)
+        made = (slow(turns) for _ in range(20))
         ended = await asyncio.gather(*made, return_exceptions=True)
         await large(turns, "after", 1, [])  # nothing is held by those that were late
         return [type(end) for end in ended]

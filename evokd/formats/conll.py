@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +34,7 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """
     longest, counted = 0, True
     for block in _blocks(path):
-        tokens = [text for _, text in block if not text.startswith("#")] or [block[-1][1]]
-        width = len(_columns(tokens[-1]))
+        width = _width([text for _, text in block])
         rows = [(n, _columns(text)) for n, text in block if not _is_comment(text, width)]
         if not any(columns[0].strip() for _, columns in rows):
             continue
@@ -88,6 +88,12 @@ def _columns(line: str) -> list[str]:
     kept = line.rstrip(BLANKS)
     columns = kept.split("\t") if "\t" in kept else re.split(" +", kept.strip(BLANKS))
     return [column.strip(BLANKS) for column in columns]
+
+
+def _width(lines: list[str]) -> int:
+    """Return how many columns a sentence has: as most of its lines that cannot be comments."""
+    tokens = [line for line in lines if not line.startswith("# ")] or lines[-1:]
+    return Counter(len(_columns(line)) for line in reversed(tokens)).most_common(1)[0][0]
 
 
 def _is_comment(line: str, width: int) -> bool:

@@ -31,10 +31,10 @@ def load(path: Path, settings: TeacherSettings) -> Any:
     params = C.llama_model_default_params()
     params.n_gpu_layers = ALL_LAYERS if settings.gpu_layers == "auto" else settings.gpu_layers
     with held_back() as interrupted:
-        goes_on = C.llama_progress_callback(lambda *_: not interrupted.is_set())
+        goes_on = C.llama_progress_callback(lambda *_: not interrupted.so)
         params.progress_callback = goes_on
         model = C.llama_model_load_from_file(os.fsencode(path), params)
-        if model and interrupted.is_set():
+        if model and interrupted.so:
             C.llama_model_free(model)
     if not model:
         why = LOG.complaint or "llama.cpp gives no reason"
@@ -61,7 +61,7 @@ def make_context(model: Any, path: Path, settings: TeacherSettings) -> Any:
     params.no_perf = True
     with held_back() as interrupted:
         context = C.llama_init_from_model(model, params)
-        if context and interrupted.is_set():
+        if context and interrupted.so:
             C.llama_free(context)
     if not context:
         why = LOG.complaint or "llama.cpp gives no reason"

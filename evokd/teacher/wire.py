@@ -144,7 +144,8 @@ class Wire:
 
         Args:
             attempts, seconds: how often and how long, instead of what is usual.
-            failing: ask a server again that fails at the question, not only a BUSY one.
+            failing: ask a server again that fails at the question, or asks for a long pause, not
+                only one that is BUSY for a moment.
 
         Raises:
             TooLong: when the server says that it is too long for its context.
@@ -160,6 +161,8 @@ class Wire:
                 if attempt == most or not (failing or problem.status in BUSY):
                     times = f" ({attempt} attempts)" if attempt > 1 else ""
                     self._fail(f"{problem}{times}", problem.hint, retryable=True, kind=problem.kind)
+                if not failing and problem.pause > self._patience.longest:
+                    self._fail(f"{problem}", problem.hint, retryable=True)
                 pause = self._pause(attempt, problem.pause)
             await self._patience.sleep(pause)
             attempt += 1
