@@ -323,6 +323,7 @@ def test_ctrl_c_while_a_model_loads_ends_the_loading(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """llama.cpp says what it does while it loads; what Python raises there, ctypes drops."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind nohup
     load, made = llama_cpp.llama_model_load_from_file, list[Any]()
 
     class Presses(logging.Handler):
@@ -342,9 +343,10 @@ def test_ctrl_c_while_a_model_loads_ends_the_loading(
                 opened(path)
         finally:
             logging.getLogger("evokd.teacher").removeHandler(handler)
+            after = signal.signal(signal.SIGINT, before)
     assert presses
     assert made == [None]  # it was told to stop, and did
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert after is signal.default_int_handler
     opened(path).close()
 
 
