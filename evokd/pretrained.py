@@ -32,7 +32,7 @@ from evokd.weights import check_folder, find_weights
 _checked_weights = lru_cache(maxsize=1)(find_weights)
 
 
-OWN_CODE = {"local_files_only": True, "trust_remote_code": False}
+LOCALLY = {"local_files_only": True, "trust_remote_code": False}
 """Of every load: nothing is fetched, and a folder's own Python is neither run nor asked about."""
 SEVERAL = "multi_label_classification"  # problem_type of a model whose labels are yes or no each
 # Emoji in a row, with what modifies and joins them, are one piece; any other symbol is one alone.
@@ -126,7 +126,7 @@ def write_model(folder: Path, model: Any, tokenizer: Any) -> None:
 def _config(folder: Path, labels: Sequence[str]) -> Any:
     return AutoConfig.from_pretrained(
         folder,
-        **OWN_CODE,
+        **LOCALLY,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
@@ -137,7 +137,7 @@ def _tokenizer(
     folder: Path, config: Any, settings: StudentSettings, *, apart: str = SYMBOLS
 ) -> Any:
     """Return a folder's tokenizer, which reads as many tokens as the settings and model allow."""
-    tokenizer = _parted(AutoTokenizer.from_pretrained(folder, **OWN_CODE), apart)
+    tokenizer = _parted(AutoTokenizer.from_pretrained(folder, **LOCALLY), apart)
     readable = getattr(config, "max_position_embeddings", settings.max_length)
     tokenizer.model_max_length = min(settings.max_length, tokenizer.model_max_length, readable)
     return tokenizer
@@ -172,7 +172,7 @@ def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
     check_folder(folder)
     with _quietly(), _user_errors(folder):
         model, report = auto.from_pretrained(
-            folder, use_safetensors=True, **OWN_CODE, output_loading_info=True
+            folder, use_safetensors=True, **LOCALLY, output_loading_info=True
         )
         if report["missing_keys"]:  # transformers makes them up, such as the head of another model
             missing = ", ".join(sorted(report["missing_keys"])[:3])
@@ -180,14 +180,14 @@ def _saved(folder: Path, auto: Any) -> tuple[Any, Any]:
                 f"{folder}: lacks weights of a {type(model).__name__} ({missing})",
                 "give the folder of a student of this kind",
             )
-        return model, AutoTokenizer.from_pretrained(folder, **OWN_CODE)
+        return model, AutoTokenizer.from_pretrained(folder, **LOCALLY)
 
 
 @lru_cache(maxsize=1)
 def _pretrained(folder: Path) -> dict[str, torch.Tensor]:
     """Return the encoder's weights, read once in a process; a head that they hold is left out."""
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, **OWN_CODE, output_loading_info=True
+        folder, use_safetensors=True, **LOCALLY, output_loading_info=True
     )
     known = f"{model.base_model_prefix}."
     missing = set(report["missing_keys"])

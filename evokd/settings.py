@@ -5,7 +5,6 @@ Knows nothing of files or models; `evokd.task` reads these groups out of task.ya
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,8 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+
+from evokd.paths import expanded
 
 SIDE_BY_SIDE = 32
 
@@ -117,7 +118,7 @@ class StudentSettings(Group):
     @property
     def encoder(self) -> str:
         """The model's name; of a folder its own, for where that lies is nobody else's business."""
-        folder = Path(os.path.expanduser(self.model))
+        folder = expanded(self.model)
         return folder.name if folder.is_absolute() else self.model
 
 

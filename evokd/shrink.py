@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 
 from evokd.errors import InputError
 from evokd.pooling import MARK, first_token_only, freeze_pooling_layer
-from evokd.pretrained import OWN_CODE
+from evokd.pretrained import LOCALLY
 from evokd.settings import StudentSettings
 from evokd.student import Student
 from evokd.training import (
@@ -171,7 +171,7 @@ def _reloaded(tokenizer: Any, spec: dict[str, Any]) -> Any:
         (folder / "tokenizer.json").write_text(
             json.dumps(spec, ensure_ascii=False), encoding="utf-8"
         )
-        return AutoTokenizer.from_pretrained(folder, **OWN_CODE)
+        return AutoTokenizer.from_pretrained(folder, **LOCALLY)
 
 
 def _blocks(model: Any) -> tuple[Any, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
@@ -25,6 +24,7 @@ from evokd.demo import TEACHERS
 from evokd.errors import InputError
 from evokd.examples import Example
 from evokd.formats import read_examples, read_texts
+from evokd.paths import expanded
 from evokd.settings import (
     FEEDBACK,
     BudgetSettings,
@@ -178,7 +178,7 @@ def _located(task: Task, folder: Path) -> Task:
     found = {name: folder / p for name, p in task.data if p is not None}
     teacher = task.teacher
     named = teacher.model in TEACHERS or teacher.model.startswith("hf:") or teacher.remote
-    if not named and not Path(os.path.expanduser(teacher.model)).is_absolute():
+    if not named and not expanded(teacher.model).is_absolute():
         teacher = teacher.model_copy(update={"model": str(folder / teacher.model)})
     student = task.student
     if (folder / student.model).is_dir():

@@ -116,9 +116,8 @@ def kappa(rows: Sequence[Row], labels_in: LabelsIn) -> float:
 
     How far a teacher agrees with itself beyond what chance would: 1 is wholly, 0 not at all. Where
     there is one label alone, chance cannot be told, and it is the share that agrees; 1 where
-    nothing was written. Texts that it gave no label twice alike have
-    none. An answer of several labels agrees where it has the label asked for, and by chance as
-    often as any text has it.
+    nothing was written. Texts that it gave no label twice alike have none. An answer of several
+    labels agrees where it has the label asked for, and by chance as often as any text has it.
 
     Args:
         labels_in: the labels, or types of entities, that an answer gives.

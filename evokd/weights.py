@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evokd.errors import InputError, IntegrityError, MissingExtra
+from evokd.paths import expanded
 
 # What a plain model folder consists of. Pickles (*.bin, *.pt) are never asked for.
 PLAIN_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
@@ -51,8 +51,8 @@ def find_weights(name: str) -> Path:
         preset = PRESETS[name]
         folder = _packaged(preset.package) or _from_hub(preset.repo, preset.revision)
         check_sha256(folder / "model.safetensors", preset.sha256)
-    elif Path(os.path.expanduser(name)).is_dir():
-        folder = Path(os.path.expanduser(name))
+    elif expanded(name).is_dir():
+        folder = expanded(name)
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
         folder = _from_hub(name, None)
     elif "/" in name or "\\" in name:
@@ -68,7 +68,7 @@ def find_weights(name: str) -> Path:
 
 def fingerprint(name: str) -> str:
     """Return the sha256 of the files in an own model's folder; "" of a preset or a hub id."""
-    folder = Path(os.path.expanduser(name))
+    folder = expanded(name)
     if name in PRESETS or not folder.is_dir():
         return ""
     made = hashlib.sha256()

@@ -17,7 +17,7 @@ MODELS = {
     "text-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
 }
-OWN_CODE = {"local_files_only": True, "trust_remote_code": False}  # a folder's Python is not run
+LOCALLY = {"local_files_only": True, "trust_remote_code": False}  # a folder's Python is not run
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Two texts of unlike length: whatever is not dynamic shows in the trace at once.
 TRACED = ["a short text", "a somewhat longer text, so that the other one is padded"]
@@ -27,10 +27,10 @@ def export(source: Path, out: Path, *, task: str, opset: int) -> None:
     """Write the model of a Hugging Face folder to the file `out`."""
     # Masks of the fused attention are traced with the shapes of the example; these are not.
     model = MODELS[task].from_pretrained(
-        source, attn_implementation="eager", dtype=torch.float32, **OWN_CODE
+        source, attn_implementation="eager", dtype=torch.float32, **LOCALLY
     )
     model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(source, **OWN_CODE)
+    tokenizer = AutoTokenizer.from_pretrained(source, **LOCALLY)
     batch = tokenizer(TRACED, padding=True, return_tensors="pt")
     known = inspect.signature(model.forward).parameters
     names = [name for name in INPUTS if name in batch and name in known]

@@ -9,6 +9,7 @@ import pytest
 from encoders import save_encoder
 
 from evokd.errors import InputError, IntegrityError
+from evokd.pooling import MARK
 from evokd.weights import PRESETS, check_shrinks, find_weights
 
 PACKAGE = PRESETS["minilm"].package
@@ -104,6 +105,10 @@ def test_what_a_small_student_asks_of_its_encoder_is_checked_at_once(tmp_path: P
     distil = save_encoder(tmp_path / "distil", "distilbert")
     with pytest.raises(InputError, match="3 of 2 layers"):
         check_shrinks(distil, layers=3, words=0)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {MARK: True}), "utf-8")
+    with pytest.raises(InputError, match="2 of 1 layers"):  # the pooling layer is none of its own
+        check_shrinks(folder, layers=2, words=0)
     path = folder / "tokenizer.json"
     spec = json.loads(path.read_text("utf-8"))
     spec["model"]["type"] = "BPE"

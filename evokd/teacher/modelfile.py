@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import re
 import struct
 from math import prod
@@ -18,6 +17,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT
 
 from evokd.demo import TEACHERS
 from evokd.errors import TeacherError
+from evokd.paths import expanded
 
 AGAIN = "copy or download the file again"
 SPLIT = re.compile(r"(.+)-(\d{5})-of-(?!0{5})(\d{5})\.gguf")
@@ -68,7 +68,7 @@ def sha256(path: Path) -> str:
 
 
 def _located(name: str) -> Path:
-    path = TEACHERS[name] / "teacher.gguf" if name in TEACHERS else Path(os.path.expanduser(name))
+    path = TEACHERS[name] / "teacher.gguf" if name in TEACHERS else expanded(name)
     if not path.exists():
         hint = "install evokd from a wheel, or make it: make demo-teacher"
         if name not in TEACHERS:
